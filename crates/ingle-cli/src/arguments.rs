@@ -1,0 +1,139 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Reinforcement learning on burn: SAC on any device, learners that are given their samples.
+#[derive(Debug, Parser)]
+#[command(version, about, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0 done   1 other failure   2 bad configuration or input   3 no such device
+  4 device out of memory   5 device lost   130/143 stopped by INT/TERM
+
+Environment:
+  INGLE_LOG   what to log to standard error, e.g. info or ingle_train=debug (default: error)";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Train a learner in an environment.
+    #[command(after_help = TRAIN_EXAMPLES)]
+    Train(TrainOptions),
+    /// Evaluate the policy of a run.
+    #[command(after_help = "Examples:\n  ingle eval runs/sac-pendulum-0\n  ingle eval runs/sac-pendulum-0 --episodes 100 --json")]
+    Eval(EvalOptions),
+    /// Measure how many updates a second a learner makes.
+    #[command(after_help = "Examples:\n  ingle bench --learner sac --batch 256 --width 256 --device flex\n  ingle bench --batch 64,256,1024 --width 64,256 --threads 1 --json")]
+    Bench(BenchOptions),
+    /// List the devices that are built in and there.
+    Devices(DevicesOptions),
+}
+
+const TRAIN_EXAMPLES: &str = "\
+Examples:
+  ingle train sac --env pendulum
+  ingle train sac --env mountain-car-continuous --steps 50000 --envs 4 --seed 3
+  ingle train sac --env pendulum --device wgpu --set sac.tau=0.01 --set replay.batch=512
+  ingle train sac --config my.toml --run runs/my-run --json
+
+Settings are taken from the defaults, then --config, then --set, then the options here.
+`--set` takes the dotted keys of the configuration file; the resolved configuration of a run is
+in its directory as config.toml and can be given to --config.";
+
+#[derive(Debug, Args)]
+pub(crate) struct TrainOptions {
+    /// The learner: sac
+    pub(crate) learner: String,
+    /// The environment: pendulum, mountain-car-continuous [default: pendulum]
+    #[arg(long)]
+    pub(crate) env: Option<String>,
+    /// Where to compute: flex, ndarray, wgpu[:n], cuda[:n] [default: flex]
+    #[arg(long)]
+    pub(crate) device: Option<String>,
+    /// Seed of everything random [default: 0]
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Environment steps to train for [default: 10000]
+    #[arg(long)]
+    pub(crate) steps: Option<u64>,
+    /// Environments played side by side [default: 1]
+    #[arg(long)]
+    pub(crate) envs: Option<usize>,
+    /// Directory to put the run in; must be new or empty [default: runs/LEARNER-ENV-N]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) run: Option<PathBuf>,
+    /// Configuration file
+    #[arg(long, value_name = "FILE.toml")]
+    pub(crate) config: Option<PathBuf>,
+    /// One setting, by its dotted key; may be given again
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// CPU threads [default: all that the process may use]
+    #[arg(long)]
+    pub(crate) threads: Option<usize>,
+    /// Print the result as one JSON object on the last line of standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvalOptions {
+    /// The run's directory
+    pub(crate) run: PathBuf,
+    /// Episodes to play, side by side
+    #[arg(long, default_value_t = 10)]
+    pub(crate) episodes: usize,
+    /// Seed of the environments' starts
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Where to compute [default: the device of the run]
+    #[arg(long)]
+    pub(crate) device: Option<String>,
+    /// Print the result as one JSON object on the last line of standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchOptions {
+    /// The learner: sac
+    #[arg(long, default_value = "sac")]
+    pub(crate) learner: String,
+    /// Rows per member and update; several are measured one after the other
+    #[arg(long, value_delimiter = ',', default_value = "256")]
+    pub(crate) batch: Vec<usize>,
+    /// Width of the two hidden layers
+    #[arg(long, value_delimiter = ',', default_value = "256")]
+    pub(crate) width: Vec<usize>,
+    /// Learners trained side by side
+    #[arg(long, value_delimiter = ',', default_value = "1")]
+    pub(crate) population: Vec<usize>,
+    /// Where to compute: flex, ndarray, wgpu[:n], cuda[:n]
+    #[arg(long, value_delimiter = ',', default_value = "flex")]
+    pub(crate) device: Vec<String>,
+    /// Seconds that one repeat takes
+    #[arg(long, default_value_t = 2.0)]
+    pub(crate) seconds: f64,
+    /// Repeats, of which the median is reported
+    #[arg(long, default_value_t = 5)]
+    pub(crate) repeats: usize,
+    /// CPU threads [default: all that the process may use]
+    #[arg(long)]
+    pub(crate) threads: Option<usize>,
+    /// Print one JSON object per point
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DevicesOptions {
+    /// Print one JSON object per device
+    #[arg(long)]
+    pub(crate) json: bool,
+}

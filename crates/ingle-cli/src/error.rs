@@ -1,0 +1,77 @@
+//! What can go wrong on the command line, and the exit code of each.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use ingle::device::DeviceError;
+use ingle::envs::EnvironmentError;
+use ingle::train::TrainError;
+
+/// An error with the exit code that it ends the program with.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    /// The configuration is wrong; every problem is listed.
+    #[error("{}", list(.0))]
+    Config(Vec<String>),
+    /// What was given cannot be used.
+    #[error("{0}")]
+    Input(String),
+    /// A file that was given cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    #[error("{0}")]
+    Other(String),
+}
+
+fn list(problems: &[String]) -> String {
+    match problems {
+        [one] => one.clone(),
+        many => format!("{} settings are wrong:\n  {}", many.len(), many.join("\n  ")),
+    }
+}
+
+impl From<ingle::Error> for CliError {
+    fn from(error: ingle::Error) -> Self {
+        Self::Train(error.into())
+    }
+}
+
+impl CliError {
+    /// The documented exit code.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        let code = match self {
+            Self::Config(_) | Self::Input(_) | Self::Read { .. } => 2,
+            Self::Device(_) => 3,
+            Self::Environment(error) | Self::Train(TrainError::Environment(error)) => environment_code(error),
+            Self::Train(TrainError::Learner(ingle::Error::Execution(reason))) => {
+                if reason.to_lowercase().contains("memory") { 4 } else { 5 }
+            }
+            Self::Train(
+                TrainError::Learner(ingle::Error::Config(_) | ingle::Error::Record(_))
+                | TrainError::Mismatch { .. }
+                | TrainError::Format { .. },
+            ) => 2,
+            Self::Train(_) | Self::Other(_) => 1,
+        };
+        ExitCode::from(code)
+    }
+}
+
+/// An environment that is not known is bad input; one that fails while it runs is not.
+fn environment_code(error: &EnvironmentError) -> u8 {
+    match error {
+        EnvironmentError::UnknownName { .. } => 2,
+        _ => 1,
+    }
+}

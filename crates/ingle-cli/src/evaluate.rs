@@ -1,0 +1,71 @@
+//! `ingle eval`.
+
+use std::time::Instant;
+
+use ingle::envs::VectorEnvironment;
+use ingle::train::{EpisodeStatistics, read_record};
+use ingle::{Act, CoreLearner, State};
+use serde_json::json;
+
+use crate::arguments::EvalOptions;
+use crate::config::RunConfig;
+use crate::error::CliError;
+use crate::train::{CONFIG, STATE, environments};
+use crate::{in_pool, learner};
+
+pub(crate) fn run(options: &EvalOptions) -> Result<(), CliError> {
+    let start = Instant::now();
+    if options.episodes == 0 {
+        return Err(CliError::Config(vec!["--episodes: must be at least 1, got 0".into()]));
+    }
+    if !options.run.is_dir() {
+        return Err(CliError::Input(format!("{} is not the directory of a run", options.run.display())));
+    }
+    let mut given = Vec::new();
+    if let Some(device) = &options.device {
+        given.push(("device", toml::Value::from(device.as_str())));
+    }
+    let config = RunConfig::resolve(Some(&options.run.join(CONFIG)), &[], given)?;
+    let device = ingle::device::open(&config.device)?;
+    let mut environments: Vec<Box<dyn VectorEnvironment>> = environments(&config, options.episodes)?;
+    let (observation, action) = (environments[0].observation_space().len(), environments[0].action_space().len());
+    let core = learner::core(&config, observation, action)?;
+    let path = options.run.join(STATE);
+    if !path.is_file() {
+        return Err(CliError::Input(format!(
+            "{} has no {STATE}: the run has not finished, or it failed (see stopped.txt)",
+            options.run.display()
+        )));
+    }
+    let record = read_record(&path)?;
+    let (members, updates) = in_pool(None, || {
+        let population = core.population();
+        let mut policy = CoreLearner::new(core, (), config.seed, &device)?;
+        policy.state.load(&record)?;
+        debug_assert_eq!(policy.state.save()?.0.len(), record.0.len());
+        let members = ingle::train::evaluate(&policy, &mut environments, options.seed)?;
+        debug_assert_eq!(members.len(), population);
+        Ok((members, policy.state.updates))
+    })?;
+    let best = members.iter().max_by(|a, b| a.mean_return.total_cmp(&b.mean_return));
+    let Some(EpisodeStatistics { mean_return, std_return, mean_length, episodes }) = best.copied() else {
+        return Err(CliError::Other("no episode was played".into()));
+    };
+    if options.json {
+        println!(
+            "{}",
+            json!({
+                "mean_return": mean_return,
+                "std_return": std_return,
+                "episodes": episodes,
+                "env_steps": mean_length * episodes as f64,
+                "updates": updates,
+                "seconds": start.elapsed().as_secs_f64(),
+                "run": options.run,
+            })
+        );
+    } else {
+        println!("mean return {mean_return:.1} ± {std_return:.1} over {episodes} episodes of {mean_length:.0} steps");
+    }
+    Ok(())
+}

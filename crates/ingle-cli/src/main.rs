@@ -1,0 +1,54 @@
+//! `ingle`: train, evaluate and measure reinforcement learners from the shell.
+
+mod arguments;
+mod bench;
+mod config;
+mod devices;
+mod error;
+mod evaluate;
+mod learner;
+mod progress;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::arguments::{Arguments, Command};
+use crate::error::CliError;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // The library only emits events; a subscriber is the program's to install. Off unless asked for.
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_env("INGLE_LOG").unwrap_or_else(|_| EnvFilter::new("error")))
+        .with_writer(std::io::stderr)
+        .init();
+    let result = match arguments.command {
+        Command::Train(options) => train::run(&options),
+        Command::Eval(options) => evaluate::run(&options),
+        Command::Bench(options) => bench::run(&options),
+        Command::Devices(options) => devices::run(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ingle: {error}");
+            error.exit_code()
+        }
+    }
+}
+
+/// Runs `work` in a pool of `threads` threads, or as many as the process may use. The loop itself runs inside the pool:
+/// a caller outside of it would wait for woken workers at every matrix product.
+fn in_pool<T: Send>(
+    threads: Option<usize>,
+    work: impl FnOnce() -> Result<T, CliError> + Send,
+) -> Result<T, CliError> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads.unwrap_or(0))
+        .build()
+        .map_err(|error| CliError::Other(format!("cannot start {threads:?} threads: {error}")))?;
+    pool.install(work)
+}

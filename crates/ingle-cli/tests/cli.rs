@@ -1,0 +1,217 @@
+//! The command, run as a person would.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A directory of this test's own, removed at its end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("ingle-cli-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_string_lossy().into_owned()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn ingle(arguments: &[&str], directory: &Path) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ingle")).args(arguments).current_dir(directory).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+const TINY: [&str; 10] = [
+    "--steps", "260", "--set", "sac.hidden=[8]", "--set", "train.warmup_steps=50", "--set", "replay.batch=8", "--set",
+    "train.evaluation_episodes=3",
+];
+
+#[test]
+fn train_then_evaluate() {
+    let scratch = Scratch::new();
+    let run = scratch.path("run");
+    let output = ingle(&[&["train", "sac", "--env", "pendulum", "--json", "--run", &run], &TINY[..]].concat(), &scratch.0);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let last: serde_json::Value = serde_json::from_str(text(&output.stdout).lines().last().unwrap()).unwrap();
+    assert_eq!(last["env_steps"], 260);
+    assert_eq!(last["updates"], 210);
+    assert_eq!(last["episodes"], 3);
+    assert_eq!(last["run"], run);
+    for key in ["mean_return", "std_return", "seconds"] {
+        assert!(last[key].is_f64(), "{key} in {last}");
+    }
+    let mut files: Vec<String> =
+        std::fs::read_dir(&run).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    files.sort();
+    assert_eq!(files, ["config.toml", "metrics.jsonl", "state.safetensors", "summary.json"]);
+
+    let evaluate = |episodes| {
+        let output = ingle(&["eval", &run, "--json", "--episodes", episodes], &scratch.0);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        serde_json::from_str::<serde_json::Value>(text(&output.stdout).lines().last().unwrap()).unwrap()
+    };
+    assert_eq!(evaluate("4")["mean_return"], evaluate("4")["mean_return"]);
+    assert_eq!(evaluate("4")["episodes"], 4);
+    assert_eq!(evaluate("4")["updates"], 210);
+
+    // The resolved configuration trains the same agent again.
+    let again = scratch.path("again");
+    let config = format!("{run}/config.toml");
+    let output = ingle(&["train", "sac", "--config", &config, "--json", "--run", &again], &scratch.0);
+    let repeated: serde_json::Value = serde_json::from_str(text(&output.stdout).lines().last().unwrap()).unwrap();
+    assert_eq!(repeated["mean_return"], last["mean_return"]);
+    let state = |run: &str| std::fs::read(format!("{run}/state.safetensors")).unwrap();
+    assert!(state(&run) == state(&again), "equal configurations give equal agents, bit for bit");
+
+    // A run is never overwritten.
+    let refused = ingle(&["train", "sac", "--run", &run], &scratch.0);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("is not empty"));
+}
+
+#[test]
+fn runs_without_a_directory_are_numbered() {
+    let scratch = Scratch::new();
+    for _ in 0..2 {
+        let output = ingle(&[&["train", "sac"], &TINY[..]].concat(), &scratch.0);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert!(text(&output.stdout).contains("mean return"), "{}", text(&output.stdout));
+    }
+    for number in 0..2 {
+        assert!(scratch.0.join(format!("runs/sac-pendulum-{number}/state.safetensors")).is_file());
+    }
+}
+
+#[test]
+fn a_population_is_trained_and_its_best_member_reported() {
+    let scratch = Scratch::new();
+    let run = scratch.path("run");
+    let arguments = [
+        "train", "sac", "--run", &run, "--envs", "2", "--set", "sac.population=3", "--set", "sac.tau=[0.001, 0.01, 0.1]",
+    ];
+    let output = ingle(&[&arguments, &TINY[..]].concat(), &scratch.0);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("best of 3 members"), "{}", text(&output.stdout));
+    assert!(ingle(&["eval", &run], &scratch.0).status.success());
+}
+
+#[test]
+fn bad_input_is_named_and_leaves_nothing_behind() {
+    let scratch = Scratch::new();
+    std::fs::write(scratch.path("broken.toml"), "train = [").unwrap();
+    std::fs::write(scratch.path("negative.toml"), "[sac]\nactor_learning_rate = -1e-3\n[train]\nstepz = 5\n").unwrap();
+    let absent_wgpu = if cfg!(feature = "wgpu") { "is not there" } else { "is not built in" };
+    let absent_cuda = if cfg!(feature = "cuda") { "is not there" } else { "is not built in" };
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["train", "sac", "--env", "pendulumm"], 2, "pendulumm"),
+        (&["train", "ppo"], 2, "'ppo' is not a learner"),
+        (&["train", "sac", "--device", "tpu"], 3, "'tpu' is not a device"),
+        (&["train", "sac", "--device", "wgpu:99"], 3, absent_wgpu),
+        (&["train", "sac", "--device", "cuda:99"], 3, absent_cuda),
+        (&["train", "sac", "--set", "sac.tua=0.1"], 2, "sac.tua: unknown field `tua`"),
+        (&["train", "sac", "--set", "sac.tau=0"], 2, "sac.tau: must be in (0, 1], got 0"),
+        (&["train", "sac", "--set", "sac.critic_learning_rate=-3e-4"], 2, "sac.critic_learning_rate"),
+        (&["train", "sac", "--set", "replay.batch=0"], 2, "replay.batch: must be at least 1"),
+        (&["train", "sac", "--set", "train.gamma=nan"], 2, "train.gamma: must be in [0, 1], got NaN"),
+        (&["train", "sac", "--set", "sac.tau=[0.1, 0.2]"], 2, "2 values for a population of 1"),
+        (&["train", "sac", "--steps", "0"], 2, "train.steps: must be at least 1"),
+        (&["train", "sac", "--steps", "-5"], 2, "-5"),
+        (&["train", "sac", "--envs", "0"], 2, "envs: must be at least 1"),
+        (&["train", "sac", "--config", "missing.toml"], 2, "cannot read missing.toml"),
+        (&["train", "sac", "--config", "broken.toml"], 2, "broken.toml"),
+        (&["train", "sac", "--config", "negative.toml"], 2, "train.stepz"),
+        (&["train", "sac", "--config", "negative.toml"], 2, "2 settings are wrong"),
+        (&["train", "sac", "--run", "broken.toml"], 2, "broken.toml"),
+        (&["eval", "nowhere"], 2, "nowhere is not the directory of a run"),
+        (&["eval", ".", "--episodes", "0"], 2, "--episodes"),
+        (&["bench", "--batch", "0", "--repeats", "0"], 2, "2 settings are wrong"),
+        (&["bench", "--seconds", "nan"], 2, "--seconds"),
+        (&["bench", "--learner", "ppo"], 2, "'ppo' is not a learner"),
+        (&["fly"], 2, "unrecognized subcommand"),
+    ];
+    for (arguments, code, message) in cases {
+        let output = ingle(arguments, &scratch.0);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(*code), "{arguments:?}: {error}");
+        assert!(error.contains(message), "{arguments:?}: {message} is not in {error}");
+        assert!(!error.contains("panicked"), "{arguments:?}: {error}");
+        assert!(output.stdout.is_empty(), "{arguments:?}: {}", text(&output.stdout));
+    }
+    let left: Vec<_> = std::fs::read_dir(&scratch.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 2, "{left:?}");
+}
+
+#[test]
+fn a_damaged_run_is_refused() {
+    let scratch = Scratch::new();
+    let run = scratch.path("run");
+    let output = ingle(&[&["train", "sac", "--run", &run], &TINY[..]].concat(), &scratch.0);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let state = format!("{run}/state.safetensors");
+    let bytes = std::fs::read(&state).unwrap();
+    for damaged in [&bytes[..bytes.len() - 4], b"not a state".as_slice(), &[]] {
+        std::fs::write(&state, damaged).unwrap();
+        let output = ingle(&["eval", &run], &scratch.0);
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+        assert!(text(&output.stderr).contains("state.safetensors"), "{}", text(&output.stderr));
+    }
+    std::fs::remove_file(&state).unwrap();
+    assert!(text(&ingle(&["eval", &run], &scratch.0).stderr).contains("has no state.safetensors"));
+    // A state of another shape of network lists what differs.
+    std::fs::write(&state, bytes).unwrap();
+    let config = std::fs::read_to_string(format!("{run}/config.toml")).unwrap();
+    std::fs::write(format!("{run}/config.toml"), config.replace("hidden = [8]", "hidden = [9]")).unwrap();
+    let output = ingle(&["eval", &run], &scratch.0);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("actor/parameters has shape"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn bench_prints_a_table_or_one_object_a_point() {
+    let scratch = Scratch::new();
+    let short = ["--batch", "4,8", "--width", "8", "--seconds", "0.02", "--repeats", "3", "--threads", "1"];
+    let output = ingle(&[&["bench", "--json"], &short[..]].concat(), &scratch.0);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let points: Vec<serde_json::Value> =
+        text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(points.len(), 2);
+    for (point, batch) in points.iter().zip([4, 8]) {
+        assert_eq!(point["batch"], batch);
+        assert_eq!((&point["width"], &point["population"], &point["threads"]), (&8.into(), &1.into(), &1.into()));
+        let rate = &point["updates_per_s"];
+        let (min, median, max) = (rate["min"].as_f64(), rate["median"].as_f64(), rate["max"].as_f64());
+        assert!(min > Some(0.0) && min <= median && median <= max, "{rate}");
+    }
+    let table = text(&ingle(&[&["bench"], &short[..]].concat(), &scratch.0).stdout);
+    assert_eq!(table.lines().count(), 3, "{table}");
+}
+
+#[test]
+fn devices_and_help() {
+    let scratch = Scratch::new();
+    let output = ingle(&["devices"], &scratch.0);
+    assert!(text(&output.stdout).starts_with("flex"), "{}", text(&output.stdout));
+    let json = text(&ingle(&["devices", "--json"], &scratch.0).stdout);
+    let first: serde_json::Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+    assert_eq!(first["device"], "flex");
+    for command in ["train", "eval", "bench"] {
+        let help = text(&ingle(&[command, "--help"], &scratch.0).stdout);
+        assert!(help.contains("Examples:"), "{command}: {help}");
+    }
+    let help = text(&ingle(&["--help"], &scratch.0).stdout);
+    assert!(help.contains("Exit codes:"), "{help}");
+}

@@ -1,0 +1,110 @@
+//! Errors of the learning side: what was wrong, where, and with which values.
+
+/// The result of everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a learner, a core, a sampler or a state refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A tensor of a sample has another shape than the learner works on.
+    #[error("{field}: expected shape {expected}, got {actual:?}")]
+    Shape {
+        /// The field of the sample, as it is named in the code.
+        field: &'static str,
+        /// The expected shape, in words and numbers.
+        expected: String,
+        /// The shape that came.
+        actual: Vec<usize>,
+    },
+    /// A tensor of a sample has another element type than the learner's state.
+    #[error("{field}: expected elements of type {expected}, got {actual}")]
+    Precision {
+        /// The field of the sample.
+        field: &'static str,
+        /// The state's element type.
+        expected: String,
+        /// The type that came.
+        actual: String,
+    },
+    /// A tensor of a sample lives on another device than the learner's state.
+    #[error("{field}: the learner is on {expected}, the sample on {actual}")]
+    Device {
+        /// The field of the sample.
+        field: &'static str,
+        /// The state's device.
+        expected: String,
+        /// The sample's device.
+        actual: String,
+    },
+    /// A number that must be finite is not.
+    #[error("{field}, row {row}, element {element}: {value} is not finite")]
+    NonFinite {
+        /// The field of the sample.
+        field: &'static str,
+        /// The row in the batch that came.
+        row: usize,
+        /// The element in that row.
+        element: usize,
+        /// The number.
+        value: f32,
+    },
+    /// A configuration is out of range; every violation is listed.
+    #[error("invalid configuration: {}", .0.join("; "))]
+    Config(Vec<String>),
+    /// A sampler has not got what was asked for (yet).
+    #[error("cannot sample: {0}")]
+    Sample(String),
+    /// A record does not fit the state it is loaded into.
+    #[error("cannot load the state: {0}")]
+    Record(String),
+    /// The device could not finish its work (lost, out of memory, ...).
+    #[error("the device failed: {0}")]
+    Execution(String),
+    /// A learner whose state lives elsewhere failed.
+    #[error("external learner: {0}")]
+    External(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Collects every violation of a configuration, so that all are reported at once.
+///
+/// ```
+/// use ingle_core::{Error, Violations};
+/// let mut violations = Violations::default();
+/// violations.require(0 > 1, || "batch: must be at least 1, got 0".into());
+/// assert!(matches!(violations.finish(), Err(Error::Config(list)) if list.len() == 1));
+/// ```
+#[derive(Debug, Default)]
+pub struct Violations(Vec<String>);
+
+impl Violations {
+    /// Notes `message` unless `condition` holds.
+    pub fn require(&mut self, condition: bool, message: impl FnOnce() -> String) {
+        if !condition {
+            self.0.push(message());
+        }
+    }
+
+    /// Takes over the violations of a part of the configuration.
+    ///
+    /// # Errors
+    /// Passes on every error that is not [`Error::Config`].
+    pub fn include<T>(&mut self, part: Result<T>) -> Result<Option<T>> {
+        match part {
+            Ok(value) => Ok(Some(value)),
+            Err(Error::Config(list)) => {
+                self.0.extend(list);
+                Ok(None)
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Ends the collection.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with every violation noted.
+    pub fn finish(self) -> Result<()> {
+        if self.0.is_empty() { Ok(()) } else { Err(Error::Config(self.0)) }
+    }
+}

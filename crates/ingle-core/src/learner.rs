@@ -1,0 +1,278 @@
+//! The seams: a learning rule as a stateless core that is given its sample, and learners that own a sampler.
+
+use burn::tensor::{Device, Tensor};
+
+use crate::processor::SampleProcessor;
+use crate::state::State;
+use crate::{Feedback, Result, StepOutput};
+
+/// A learning rule: configuration only. Everything that changes is in its `State`.
+///
+/// Implement this for a new algorithm: [`crate::sac`] is the model to follow. Whoever holds a core and a state can
+/// step it on any sample, from a replay, a file or a hand-written batch.
+///
+/// Laws, which `ingle-testing` checks: equal states and samples give equal states (bit for bit on a CPU); a failed
+/// step leaves the state as it was; member p of a population equals the same learner trained alone.
+pub trait LearnerCore {
+    /// Everything that changes: parameters, moments, random streams, counters.
+    type State: State;
+    /// What one update learns from.
+    type Sample;
+
+    /// Makes the state before the first update. Equal seeds give equal states.
+    ///
+    /// # Errors
+    /// If the state cannot be made on that device.
+    fn init(&self, seed: u64, device: &Device) -> Result<Self::State>;
+
+    /// One update from a given sample.
+    ///
+    /// # Errors
+    /// If the sample does not fit; `state` is then as it was.
+    fn step(&self, state: &mut Self::State, sample: Self::Sample) -> Result<StepOutput>;
+}
+
+/// A core whose noise can be handed in, for exact tests and for whoever keeps the noise elsewhere.
+pub trait ExplicitNoise: LearnerCore {
+    /// All the noise of one update.
+    type Noise;
+
+    /// One update with given noise; the state's random streams do not move.
+    ///
+    /// # Errors
+    /// If sample or noise do not fit; `state` is then as it was.
+    fn step_with_noise(
+        &self,
+        state: &mut Self::State,
+        sample: Self::Sample,
+        noise: Self::Noise,
+    ) -> Result<StepOutput>;
+}
+
+/// How an agent chooses its actions.
+#[derive(Debug, Clone)]
+pub enum Acting {
+    /// The deterministic policy, for evaluation.
+    Deterministic,
+    /// The exploring policy, with standard normal noise `[P, B, A]` given by the caller.
+    Exploring(Tensor<3>),
+}
+
+/// A core that has a policy to act with. Wrappers forward it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no policy to act with",
+    note = "a driver needs a learner whose core implements `Act`: a direct-RL core such as `Sac`, or a nest over one"
+)]
+pub trait Act: LearnerCore {
+    /// Number of elements of an observation.
+    fn observation_size(&self) -> usize;
+    /// Number of elements of an action.
+    fn action_size(&self) -> usize;
+    /// Number of learners that are trained side by side, P.
+    fn population(&self) -> usize;
+    /// Actions in the canonical range `[-1, 1]`, `[P, B, A]`, for observations `[P, B, O]`.
+    ///
+    /// # Errors
+    /// If the observation or the noise has another shape.
+    fn act(&self, state: &Self::State, observation: Tensor<3>, acting: Acting) -> Result<Tensor<3>>;
+}
+
+/// A source of samples that belongs to a learner.
+pub trait Sampler {
+    /// What it hands out.
+    type Sample;
+
+    /// Draws the next sample.
+    ///
+    /// # Errors
+    /// If there is not enough data, or the source failed.
+    fn sample(&mut self) -> Result<Self::Sample>;
+
+    /// Takes the errors of the last sample's rows. The default drops them, unread.
+    ///
+    /// # Errors
+    /// If reading them from the device fails.
+    fn feedback(&mut self, feedback: Feedback) -> Result<()> {
+        let _ = feedback;
+        Ok(())
+    }
+}
+
+/// Something that can take a step: on its own sampler's sample, or on one that it is given.
+///
+/// [`CoreLearner`] makes any core a learner. A learner whose state cannot be pulled out (an external library, a remote
+/// process) implements this trait itself, and nothing else.
+pub trait Learner {
+    /// What one update learns from.
+    type Sample;
+
+    /// One update on a sample of the learner's own sampler, which also gets the feedback.
+    ///
+    /// # Errors
+    /// If sampling or the update fails.
+    fn step(&mut self) -> Result<StepOutput>;
+
+    /// One update on a given sample. Its feedback is handed back: whoever drew the sample knows its rows.
+    ///
+    /// # Errors
+    /// If the sample does not fit.
+    fn step_with(&mut self, sample: Self::Sample) -> Result<StepOutput>;
+}
+
+/// A learner that can act: what a driver needs to play episodes, whatever holds the state.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no policy to act with",
+    note = "a `CoreLearner` has one if its core implements `Act`; a learner with its state elsewhere implements `Policy` itself"
+)]
+pub trait Policy {
+    /// Number of elements of an observation.
+    fn observation_size(&self) -> usize;
+    /// Number of elements of an action.
+    fn action_size(&self) -> usize;
+    /// Number of learners that are trained side by side, P.
+    fn population(&self) -> usize;
+    /// The device that observations are to be on.
+    fn device(&self) -> &Device;
+    /// Actions in the canonical range `[-1, 1]`, `[P, B, A]`, for observations `[P, B, O]`.
+    ///
+    /// # Errors
+    /// If the observation or the noise has another shape.
+    fn act(&self, observation: Tensor<3>, acting: Acting) -> Result<Tensor<3>>;
+}
+
+/// Any core as a [`Learner`]: core, state and sampler in one place.
+#[derive(Debug, Clone)]
+pub struct CoreLearner<C: LearnerCore, S> {
+    /// The learning rule.
+    pub core: C,
+    /// All that changes.
+    pub state: C::State,
+    /// Where [`Learner::step`] gets its samples.
+    pub sampler: S,
+    device: Device,
+    updates: u64,
+}
+
+impl<C: LearnerCore, S> CoreLearner<C, S> {
+    /// Puts a learner together from a core, a fresh state and a sampler.
+    ///
+    /// # Errors
+    /// If the state cannot be made.
+    pub fn new(core: C, sampler: S, seed: u64, device: &Device) -> Result<Self> {
+        let state = core.init(seed, device)?;
+        Ok(Self { core, state, sampler, device: device.clone().without_autodiff(), updates: 0 })
+    }
+
+    /// How many updates this learner has made.
+    pub fn updates(&self) -> u64 {
+        self.updates
+    }
+}
+
+impl<C: LearnerCore, S: Sampler<Sample = C::Sample>> Learner for CoreLearner<C, S> {
+    type Sample = C::Sample;
+
+    fn step(&mut self) -> Result<StepOutput> {
+        let sample = self.sampler.sample()?;
+        let mut output = self.step_with(sample)?;
+        hand_back(&mut self.sampler, &mut output)?;
+        Ok(output)
+    }
+
+    fn step_with(&mut self, sample: C::Sample) -> Result<StepOutput> {
+        let output = self.core.step(&mut self.state, sample)?;
+        self.updates += 1;
+        Ok(output)
+    }
+}
+
+impl<C: Act, S> Policy for CoreLearner<C, S> {
+    fn observation_size(&self) -> usize {
+        self.core.observation_size()
+    }
+
+    fn action_size(&self) -> usize {
+        self.core.action_size()
+    }
+
+    fn population(&self) -> usize {
+        self.core.population()
+    }
+
+    fn device(&self) -> &Device {
+        &self.device
+    }
+
+    fn act(&self, observation: Tensor<3>, acting: Acting) -> Result<Tensor<3>> {
+        self.core.act(&self.state, observation, acting)
+    }
+}
+
+/// A processor over a learner whose state lives elsewhere: the escape hatch for external libraries and processes.
+///
+/// The processors are the same ones that nest over cores; the outer sampler draws, the inner learner only ever sees
+/// samples that it is given.
+#[derive(Debug, Clone)]
+pub struct NestedLearner<P: SampleProcessor, L, S> {
+    /// Turns a sample into the inner learner's sample.
+    pub processor: P,
+    /// The processor's state.
+    pub state: P::State,
+    /// The learner that learns from what the processor made.
+    pub direct: L,
+    /// Where [`Learner::step`] gets its samples.
+    pub sampler: S,
+}
+
+impl<P, L, S> Learner for NestedLearner<P, L, S>
+where
+    P: SampleProcessor,
+    L: Learner<Sample = P::Processed>,
+    S: Sampler<Sample = P::Sample>,
+{
+    type Sample = P::Sample;
+
+    fn step(&mut self) -> Result<StepOutput> {
+        let sample = self.sampler.sample()?;
+        let mut output = self.step_with(sample)?;
+        hand_back(&mut self.sampler, &mut output)?;
+        Ok(output)
+    }
+
+    fn step_with(&mut self, sample: P::Sample) -> Result<StepOutput> {
+        // The processor works on a copy, so that a failure of either part leaves the nest's own state as it was.
+        let mut state = self.state.clone();
+        let (processed, metrics) = self.processor.process(&mut state, sample)?;
+        let mut output = self.direct.step_with(processed)?;
+        self.state = state;
+        output.metrics.extend(metrics);
+        Ok(output)
+    }
+}
+
+impl<P: SampleProcessor, L: Policy, S> Policy for NestedLearner<P, L, S> {
+    fn observation_size(&self) -> usize {
+        self.direct.observation_size()
+    }
+
+    fn action_size(&self) -> usize {
+        self.direct.action_size()
+    }
+
+    fn population(&self) -> usize {
+        self.direct.population()
+    }
+
+    fn device(&self) -> &Device {
+        self.direct.device()
+    }
+
+    fn act(&self, observation: Tensor<3>, acting: Acting) -> Result<Tensor<3>> {
+        self.direct.act(observation, acting)
+    }
+}
+
+/// Gives a sampler the feedback on the sample that it drew.
+fn hand_back<S: Sampler>(sampler: &mut S, output: &mut StepOutput) -> Result<()> {
+    output.feedback.take().map_or(Ok(()), |feedback| sampler.feedback(feedback))
+}

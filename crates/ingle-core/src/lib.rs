@@ -1,0 +1,49 @@
+//! The seams of [ingle](https://docs.rs/ingle), networks with a population axis, Adam, and SAC.
+//!
+//! A learning rule is a stateless core that is given its sample: [`LearnerCore::step`] takes the state and the sample
+//! and touches nothing else. [`CoreLearner`] puts core, state and sampler together; [`Nested`] puts a
+//! [`SampleProcessor`] (another reward, normalisation) over any core and is a core again.
+//!
+//! ```
+//! use burn::tensor::{Device, Tensor};
+//! use ingle_core::{LearnerCore, Transitions, sac::SacConfig};
+//!
+//! let device = Device::flex();
+//! let sac = SacConfig { hidden: vec![32, 32], ..SacConfig::default() }.init(3, 1)?;
+//! let mut state = sac.init(0, &device)?;
+//! // Any batch will do: two transitions for one learner, shapes [P, B, ...].
+//! let sample = Transitions {
+//!     observation: Tensor::zeros([1, 2, 3], &device),
+//!     action: Tensor::from_floats([[[0.5], [-0.5]]], &device),
+//!     reward: Tensor::from_floats([[1.0, 0.0]], &device),
+//!     discount: Tensor::from_floats([[0.99, 0.0]], &device),
+//!     next_observation: Tensor::ones([1, 2, 3], &device),
+//!     importance_weight: None,
+//!     keys: None,
+//! };
+//! let output = sac.step(&mut state, sample)?;
+//! for (name, value) in output.metrics.read()? {
+//!     println!("{name}: {}", value[0]);
+//! }
+//! # Ok::<(), ingle_core::Error>(())
+//! ```
+
+mod error;
+pub mod gradient;
+pub mod learner;
+mod metrics;
+pub mod network;
+pub mod optimiser;
+pub mod processor;
+pub mod random;
+pub mod sac;
+pub mod sample;
+pub mod state;
+
+pub use error::{Error, Result, Violations};
+pub use learner::{Act, Acting, CoreLearner, ExplicitNoise, Learner, LearnerCore, NestedLearner, Policy, Sampler};
+pub use metrics::{Feedback, Keys, Metrics, StepOutput};
+pub use optimiser::PerMember;
+pub use processor::{Nested, NestedState, SampleProcessor};
+pub use sample::{Rewarded, Transitions};
+pub use state::{Record, RecordItem, State};

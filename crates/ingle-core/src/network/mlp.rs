@@ -1,0 +1,273 @@
+//! The built-in multi-layer perceptron, with the population and ensemble axes in every weight.
+
+use burn::tensor::{Tensor, TensorCreationOptions, TensorData, activation};
+
+use super::{Actor, Critic, Layout, Network};
+use crate::random::RandomStream;
+use crate::{Result, Violations};
+
+/// A ReLU multi-layer perceptron for P members and K networks per member, as one batched product per layer.
+///
+/// Weights are `[P, K, in, out]`, biases `[P, K, 1, out]`. The initial weights and biases are uniform in ±1/√fan_in
+/// (`PyTorch`'s `nn.Linear`). [`MlpActor`] and [`MlpCritic`] put it to use.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mlp {
+    sizes: Vec<usize>,
+    ensemble: usize,
+    layout: Layout,
+}
+
+/// An [`Mlp`] as an [`Actor`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct MlpActor(Mlp);
+
+/// An ensemble of [`Mlp`]s as a [`Critic`], which reads observation and action side by side.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MlpCritic {
+    mlp: Mlp,
+    action: usize,
+}
+
+/// What a recorded forward pass keeps: each layer's input and weight.
+#[derive(Debug, Clone)]
+pub struct MlpTape(Vec<(Tensor<4>, Tensor<4>)>);
+
+impl MlpActor {
+    /// An actor network `observation → hidden… → output`.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) if a size is 0.
+    pub fn new(observation: usize, hidden: &[usize], output: usize) -> Result<Self> {
+        Ok(Self(Mlp::new(observation, hidden, output, 1)?))
+    }
+}
+
+impl MlpCritic {
+    /// `ensemble` critic networks `observation + action → hidden… → 1`.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) if a size is 0.
+    pub fn new(observation: usize, action: usize, hidden: &[usize], ensemble: usize) -> Result<Self> {
+        let mut violations = Violations::default();
+        violations.require(observation > 0 && action > 0, || {
+            format!("critic: reads {observation} observation and {action} action elements, both must be at least 1")
+        });
+        violations.finish()?;
+        Ok(Self { mlp: Mlp::new(observation + action, hidden, 1, ensemble)?, action })
+    }
+}
+
+impl Mlp {
+    /// `ensemble` networks `input → hidden… → output`.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) if a size is 0.
+    pub fn new(input: usize, hidden: &[usize], output: usize, ensemble: usize) -> Result<Self> {
+        let sizes: Vec<usize> = std::iter::once(input).chain(hidden.iter().copied()).chain([output]).collect();
+        let mut violations = Violations::default();
+        violations.require(!sizes.contains(&0), || format!("network sizes: must be at least 1, got {sizes:?}"));
+        violations.require(ensemble > 0, || "critics: must be at least 1, got 0".into());
+        violations.finish()?;
+        let mut layout = Layout::default();
+        for (layer, pair) in sizes.windows(2).enumerate() {
+            layout.push(format!("{layer}/weight"), [ensemble, pair[0], pair[1]]);
+            layout.push(format!("{layer}/bias"), [ensemble, 1, pair[1]]);
+        }
+        Ok(Self { sizes, ensemble, layout })
+    }
+
+    /// The widths of input, hidden layers and output.
+    pub fn sizes(&self) -> &[usize] {
+        &self.sizes
+    }
+
+    fn layers(&self) -> usize {
+        self.sizes.len() - 1
+    }
+
+    /// Weight `[P, K, in, out]` and bias `[P, K, 1, out]` of a layer.
+    fn layer(&self, parameters: &Tensor<2>, layer: usize) -> (Tensor<4>, Tensor<4>) {
+        let population = parameters.dims()[0];
+        let (input, output) = (self.sizes[layer], self.sizes[layer + 1]);
+        let weight = self.layout.slice(parameters, 2 * layer).reshape([population, self.ensemble, input, output]);
+        let bias = self.layout.slice(parameters, 2 * layer + 1).reshape([population, self.ensemble, 1, output]);
+        (weight, bias)
+    }
+
+    /// Runs the layers on `input` `[P or 1, 1, B, in]`, showing each layer's input and weight to `keep`.
+    fn run(&self, parameters: &Tensor<2>, input: Tensor<4>, mut keep: impl FnMut(&Tensor<4>, Tensor<4>)) -> Tensor<4> {
+        let mut signal = input;
+        for layer in 0..self.layers() {
+            let (weight, bias) = self.layer(parameters, layer);
+            let output = signal.clone().matmul(weight.clone()).add(bias);
+            keep(&signal, weight);
+            signal = if layer + 1 < self.layers() { activation::relu(output) } else { output };
+        }
+        signal
+    }
+
+    /// The outputs `[P, K, B, out]` for inputs `[P or 1, 1 or K, B, in]`.
+    pub fn forward(&self, parameters: &Tensor<2>, input: Tensor<4>) -> Tensor<4> {
+        self.run(parameters, input, |_, _| ())
+    }
+
+    /// The outputs, and what it takes to pull a gradient back.
+    pub fn record(&self, parameters: &Tensor<2>, input: Tensor<4>) -> (Tensor<4>, MlpTape) {
+        let mut tape = Vec::with_capacity(self.layers());
+        let output = self.run(parameters, input, |signal, weight| tape.push((signal.clone(), weight)));
+        (output, MlpTape(tape))
+    }
+
+    /// The gradient `[P, N]` of the parameters, for the gradient `[P, K, B, out]` of the output.
+    ///
+    /// With `x_l` the input of layer l and `d_l` the gradient of its output:
+    /// `∂W_l = x_lᵀ d_l`, `∂b_l = Σ_B d_l`, `d_{l-1} = (d_l W_lᵀ) ⊙ [x_l > 0]`.
+    pub fn gradient(&self, tape: MlpTape, output: Tensor<4>) -> Tensor<2> {
+        let mut pieces = Vec::with_capacity(self.layout.len());
+        let mut gradient = output;
+        for (layer, (input, weight)) in tape.0.into_iter().enumerate().rev() {
+            pieces.push(flatten(gradient.clone().sum_dim(2)));
+            pieces.push(flatten(input.clone().transpose().matmul(gradient.clone())));
+            if layer > 0 {
+                gradient = through_relu(gradient.matmul(weight.transpose()), &input);
+            }
+        }
+        pieces.reverse();
+        Tensor::cat(pieces, 1)
+    }
+
+    /// The gradient `[P, K, B, columns]` of the input's last columns, for the gradient of the output.
+    pub fn input_gradient(&self, tape: MlpTape, output: Tensor<4>, columns: usize) -> Tensor<4> {
+        let mut gradient = output;
+        for (layer, (input, weight)) in tape.0.into_iter().enumerate().rev() {
+            if layer > 0 {
+                gradient = through_relu(gradient.matmul(weight.transpose()), &input);
+            } else {
+                gradient = gradient.matmul(weight.narrow(2, self.sizes[0] - columns, columns).transpose());
+            }
+        }
+        gradient
+    }
+}
+
+/// The gradient below a ReLU, given the ReLU's output (which is the next layer's input).
+fn through_relu(gradient: Tensor<4>, output: &Tensor<4>) -> Tensor<4> {
+    gradient.mask_fill(output.clone().lower_equal_elem(0.0), 0.0)
+}
+
+fn flatten(gradient: Tensor<4>) -> Tensor<2> {
+    let [population, ensemble, rows, columns] = gradient.dims();
+    gradient.reshape([population, ensemble * rows * columns])
+}
+
+impl Network for Mlp {
+    type Tape = MlpTape;
+
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn init(&self, streams: &mut [RandomStream], options: &TensorCreationOptions) -> Result<Tensor<2>> {
+        let mut values = vec![0.0; streams.len() * self.layout.size()];
+        for (stream, member) in streams.iter_mut().zip(values.chunks_exact_mut(self.layout.size())) {
+            for (index, (_, shape, start)) in self.layout.iter().enumerate() {
+                let bound = 1.0 / (self.sizes[index / 2] as f32).sqrt();
+                let count = shape.iter().product::<usize>();
+                stream.fill_uniform(-bound, bound, &mut member[start..start + count]);
+            }
+        }
+        Ok(Tensor::from_data(TensorData::new(values, [streams.len(), self.layout.size()]), options.clone()))
+    }
+}
+
+impl Network for MlpActor {
+    type Tape = MlpTape;
+
+    fn layout(&self) -> &Layout {
+        self.0.layout()
+    }
+
+    fn init(&self, streams: &mut [RandomStream], options: &TensorCreationOptions) -> Result<Tensor<2>> {
+        self.0.init(streams, options)
+    }
+}
+
+impl Actor for MlpActor {
+    fn observation_size(&self) -> usize {
+        self.0.sizes[0]
+    }
+
+    fn output_size(&self) -> usize {
+        self.0.sizes[self.0.layers()]
+    }
+
+    fn forward(&self, parameters: &Tensor<2>, observation: Tensor<3>) -> Tensor<3> {
+        self.0.forward(parameters, observation.unsqueeze_dim(1)).squeeze_dim(1)
+    }
+
+    fn record(&self, parameters: &Tensor<2>, observation: Tensor<3>) -> (Tensor<3>, MlpTape) {
+        let (output, tape) = self.0.record(parameters, observation.unsqueeze_dim(1));
+        (output.squeeze_dim(1), tape)
+    }
+
+    fn gradient(&self, tape: MlpTape, output: Tensor<3>) -> Tensor<2> {
+        self.0.gradient(tape, output.unsqueeze_dim(1))
+    }
+}
+
+impl Network for MlpCritic {
+    type Tape = MlpTape;
+
+    fn layout(&self) -> &Layout {
+        self.mlp.layout()
+    }
+
+    fn init(&self, streams: &mut [RandomStream], options: &TensorCreationOptions) -> Result<Tensor<2>> {
+        self.mlp.init(streams, options)
+    }
+}
+
+impl Critic for MlpCritic {
+    fn observation_size(&self) -> usize {
+        self.mlp.sizes[0] - self.action
+    }
+
+    fn action_size(&self) -> usize {
+        self.action
+    }
+
+    fn ensemble(&self) -> usize {
+        self.mlp.ensemble
+    }
+
+    fn forward(&self, parameters: &Tensor<2>, observation: Tensor<3>, action: Tensor<3>) -> Tensor<3> {
+        self.mlp.forward(parameters, side_by_side(observation, action)).squeeze_dim(3)
+    }
+
+    fn record(
+        &self,
+        parameters: &Tensor<2>,
+        observation: Tensor<3>,
+        action: Tensor<3>,
+    ) -> (Tensor<3>, MlpTape) {
+        let (output, tape) = self.mlp.record(parameters, side_by_side(observation, action));
+        (output.squeeze_dim(3), tape)
+    }
+
+    fn gradient(&self, tape: MlpTape, value: Tensor<3>) -> Tensor<2> {
+        self.mlp.gradient(tape, value.unsqueeze_dim(3))
+    }
+
+    fn action_gradient(&self, tape: MlpTape, value: Tensor<3>) -> Tensor<3> {
+        self.mlp.input_gradient(tape, value.unsqueeze_dim(3), self.action).sum_dim(1).squeeze_dim(1)
+    }
+}
+
+/// `[P, 1, B, O + A]`, where a leading axis of size 1 in only one of the two is expanded.
+fn side_by_side(observation: Tensor<3>, action: Tensor<3>) -> Tensor<4> {
+    let ([rows_o, batch, size], [rows_a, _, action_size]) = (observation.dims(), action.dims());
+    let population = rows_o.max(rows_a);
+    let observation = if rows_o == population { observation } else { observation.expand([population, batch, size]) };
+    let action = if rows_a == population { action } else { action.expand([population, batch, action_size]) };
+    Tensor::cat(vec![observation, action], 2).unsqueeze_dim(1)
+}

@@ -1,0 +1,173 @@
+//! Adam over a network's flat parameters, with everything that changes on the device.
+
+use burn::tensor::{Tensor, TensorCreationOptions, TensorData};
+use serde::{Deserialize, Serialize};
+
+use crate::state::{State, Visitor};
+
+/// Adam's constants (Kingma & Ba 2014, arXiv:1412.6980), with `PyTorch`'s rule and defaults:
+/// `θ ← θ − lr · m̂ / (√v̂ + ε)`, ε outside the root and after the bias correction, no weight decay.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Adam {
+    /// β₁, the decay of the first moment.
+    pub beta_1: f64,
+    /// β₂, the decay of the second moment.
+    pub beta_2: f64,
+    /// ε.
+    pub epsilon: f64,
+    /// The largest global norm of one member's gradient of one network; none does not clip.
+    pub max_gradient_norm: Option<f64>,
+}
+
+impl Default for Adam {
+    fn default() -> Self {
+        Self { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, max_gradient_norm: None }
+    }
+}
+
+/// Parameters `[P, N]` with the state of their optimiser.
+///
+/// There is no step count: Adam's bias corrections `1 − βᵗ` are themselves running means, of ones, and are kept as
+/// tensors. Nothing is a host scalar that changes, so a captured update replays right, and nothing overflows.
+#[derive(Debug, Clone)]
+pub struct Trainable {
+    /// The parameters, `[P, N]`.
+    pub parameters: Tensor<2>,
+    /// The learning rate of each member, `[P, 1]`.
+    pub learning_rate: Tensor<2>,
+    first_moment: Tensor<2>,
+    second_moment: Tensor<2>,
+    first_correction: Tensor<2>,
+    second_correction: Tensor<2>,
+}
+
+impl Trainable {
+    /// Parameters before their first step.
+    pub fn new(parameters: Tensor<2>, learning_rate: Tensor<2>) -> Self {
+        Self {
+            first_moment: parameters.zeros_like(),
+            second_moment: parameters.zeros_like(),
+            first_correction: learning_rate.zeros_like(),
+            second_correction: learning_rate.zeros_like(),
+            parameters,
+            learning_rate,
+        }
+    }
+
+    /// One Adam step on all parameters at once, for their gradient `[P, N]`.
+    pub fn step(&mut self, adam: &Adam, gradient: Tensor<2>) {
+        let Adam { beta_1, beta_2, epsilon, max_gradient_norm } = *adam;
+        let gradient = match max_gradient_norm {
+            Some(limit) => clip_by_global_norm(gradient, limit),
+            None => gradient,
+        };
+        average_into(&mut self.first_correction, 1.0 - beta_1, None);
+        average_into(&mut self.second_correction, 1.0 - beta_2, None);
+        average_into(&mut self.first_moment, 1.0 - beta_1, Some(gradient.clone()));
+        average_into(&mut self.second_moment, 1.0 - beta_2, Some(gradient.clone() * gradient));
+
+        let root = self.second_moment.clone().sqrt() / self.second_correction.clone().sqrt();
+        let rate = self.learning_rate.clone() / self.first_correction.clone();
+        let change = self.first_moment.clone() / root.add_scalar(epsilon) * rate;
+        self.parameters.inplace(|parameters| parameters - change);
+    }
+}
+
+impl State for Trainable {
+    fn visit(&mut self, visitor: &mut Visitor<'_>) {
+        visitor.tensor("parameters", &mut self.parameters);
+        visitor.tensor("learning_rate", &mut self.learning_rate);
+        visitor.tensor("first_moment", &mut self.first_moment);
+        visitor.tensor("second_moment", &mut self.second_moment);
+        visitor.tensor("first_correction", &mut self.first_correction);
+        visitor.tensor("second_correction", &mut self.second_correction);
+    }
+}
+
+/// `mean ← (1 − rate) · mean + rate · value`, where no value stands for ones.
+fn average_into(mean: &mut Tensor<2>, rate: f64, value: Option<Tensor<2>>) {
+    mean.inplace(|mean| {
+        let kept = mean.mul_scalar(1.0 - rate);
+        match value {
+            Some(value) => kept.add(value.mul_scalar(rate)),
+            None => kept.add_scalar(rate),
+        }
+    });
+}
+
+/// Polyak averaging of target parameters: `θ̄ ← (1 − τ)·θ̄ + τ·θ`, with τ `[P, 1]`.
+pub fn polyak(target: &mut Tensor<2>, parameters: &Tensor<2>, tau: &Tensor<2>) {
+    target.inplace(|target| {
+        let change = (parameters.clone() - target.clone()) * tau.clone();
+        target + change
+    });
+}
+
+/// Scales each member's gradient `[P, N]` down to a global norm of at most `limit` (`PyTorch`'s `clip_grad_norm_`).
+fn clip_by_global_norm(gradient: Tensor<2>, limit: f64) -> Tensor<2> {
+    let norm = gradient.clone().square().sum_dim(1).sqrt();
+    let scale = norm.add_scalar(1e-6).recip().mul_scalar(limit).clamp_max(1.0);
+    gradient * scale
+}
+
+/// A setting that may differ between the members of a population: one value for all, or one for each.
+///
+/// In a configuration file: `tau = 0.005` or `tau = [0.005, 0.01, 0.02]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum PerMember {
+    /// The same for every member.
+    All(f64),
+    /// One value for each of the P members.
+    Each(Vec<f64>),
+}
+
+impl PerMember {
+    /// The values, one or P of them.
+    pub fn values(&self) -> &[f64] {
+        match self {
+            Self::All(value) => std::slice::from_ref(value),
+            Self::Each(values) => values,
+        }
+    }
+
+    /// The value of one member.
+    pub fn of(&self, member: usize) -> Option<f64> {
+        match self {
+            Self::All(value) => Some(*value),
+            Self::Each(values) => values.get(member).copied(),
+        }
+    }
+
+    /// The values on the device, `[P, 1]`.
+    pub fn to_tensor(&self, population: usize, options: &TensorCreationOptions) -> Tensor<2> {
+        let values: Vec<f64> = (0..population).map(|member| self.of(member).unwrap_or(f64::NAN)).collect();
+        Tensor::from_data(TensorData::new(values, [population, 1]), options.clone())
+    }
+
+    /// Why these values do not do for `name`, if they do not: another count than P, or one out of range.
+    pub fn violation(&self, name: &str, population: usize, range: &str, valid: impl Fn(f64) -> bool) -> Option<String> {
+        match self {
+            Self::Each(values) if values.len() != population => {
+                Some(format!("{name}: {} values for a population of {population}", values.len()))
+            }
+            _ => self
+                .values()
+                .iter()
+                .find(|value| !valid(**value))
+                .map(|value| format!("{name}: must be {range}, got {value}")),
+        }
+    }
+}
+
+impl From<f64> for PerMember {
+    fn from(value: f64) -> Self {
+        Self::All(value)
+    }
+}
+
+impl From<Vec<f64>> for PerMember {
+    fn from(values: Vec<f64>) -> Self {
+        Self::Each(values)
+    }
+}

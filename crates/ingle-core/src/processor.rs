@@ -1,0 +1,112 @@
+//! Nesting: a processor learns on a sample and turns it into the sample that an inner core learns from.
+
+use burn::tensor::{Device, Tensor};
+
+use crate::learner::{Act, Acting, LearnerCore};
+use crate::random::derive_seed;
+use crate::state::{State, Visitor};
+use crate::{Metrics, Result, StepOutput};
+
+/// Learns on a sample and turns it into the sample an inner core learns from (imitation, curiosity, normalisation).
+///
+/// A processor is a stateless rule too: configuration in `self`, everything that changes in `State`.
+pub trait SampleProcessor {
+    /// Everything that changes.
+    type State: State;
+    /// The outer sample.
+    type Sample;
+    /// The inner sample.
+    type Processed;
+
+    /// A short name: its metrics' and its random stream's.
+    fn name(&self) -> &'static str;
+
+    /// Makes the state before the first step.
+    ///
+    /// # Errors
+    /// If the state cannot be made on that device.
+    fn init(&self, seed: u64, device: &Device) -> Result<Self::State>;
+
+    /// Learns on the sample, then turns it into the inner sample with what it just learned.
+    ///
+    /// # Errors
+    /// If the sample does not fit; `state` is then as it was.
+    fn process(&self, state: &mut Self::State, sample: Self::Sample) -> Result<(Self::Processed, Metrics)>;
+}
+
+/// A processor over a core. It is a [`LearnerCore`] itself, so nests stack: `Nested<Rnd, Nested<Ail, Sac>>`.
+///
+/// The inner core gets the seed unchanged and the processor derives its own, so that adding a layer does not change
+/// what the core draws.
+#[derive(Debug, Clone)]
+pub struct Nested<P, C> {
+    /// Turns a sample into the direct core's sample.
+    pub processor: P,
+    /// The core that learns from it.
+    pub direct: C,
+}
+
+/// The states of both layers of a [`Nested`].
+#[derive(Debug, Clone)]
+pub struct NestedState<P, C> {
+    /// The processor's state.
+    pub processor: P,
+    /// The direct core's state.
+    pub direct: C,
+}
+
+impl<P: State, C: State> State for NestedState<P, C> {
+    fn visit(&mut self, visitor: &mut Visitor<'_>) {
+        visitor.scope("processor", |visitor| self.processor.visit(visitor));
+        visitor.scope("direct", |visitor| self.direct.visit(visitor));
+    }
+}
+
+impl<P, C> LearnerCore for Nested<P, C>
+where
+    P: SampleProcessor,
+    C: LearnerCore<Sample = P::Processed>,
+{
+    type State = NestedState<P::State, C::State>;
+    type Sample = P::Sample;
+
+    fn init(&self, seed: u64, device: &Device) -> Result<Self::State> {
+        Ok(NestedState {
+            processor: self.processor.init(derive_seed(seed, self.processor.name()), device)?,
+            direct: self.direct.init(seed, device)?,
+        })
+    }
+
+    fn step(&self, state: &mut Self::State, sample: P::Sample) -> Result<StepOutput> {
+        // The processor works on a copy (a handful of reference counts): if the direct core refuses what it made, the
+        // whole nest is as it was.
+        let mut processor = state.processor.clone();
+        let (processed, metrics) = self.processor.process(&mut processor, sample)?;
+        let mut output = self.direct.step(&mut state.direct, processed)?;
+        state.processor = processor;
+        output.metrics.extend(metrics);
+        Ok(output)
+    }
+}
+
+impl<P, C> Act for Nested<P, C>
+where
+    P: SampleProcessor,
+    C: Act<Sample = P::Processed>,
+{
+    fn observation_size(&self) -> usize {
+        self.direct.observation_size()
+    }
+
+    fn action_size(&self) -> usize {
+        self.direct.action_size()
+    }
+
+    fn population(&self) -> usize {
+        self.direct.population()
+    }
+
+    fn act(&self, state: &Self::State, observation: Tensor<3>, acting: Acting) -> Result<Tensor<3>> {
+        self.direct.act(&state.direct, observation, acting)
+    }
+}

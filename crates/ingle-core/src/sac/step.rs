@@ -1,0 +1,244 @@
+//! One update of SAC.
+
+use burn::tensor::{DType, Device, Tensor, TensorCreationOptions};
+
+use super::policy::SquashedGaussian;
+use super::{SacConfig, SacState, Temperature, loss};
+use crate::gradient::{value_and_gradient, value_and_gradient_with};
+use crate::learner::{Act, Acting, ExplicitNoise, LearnerCore};
+use crate::network::{Actor, Critic, MlpActor, MlpCritic};
+use crate::optimiser::{Adam, PerMember, Trainable, polyak};
+use crate::random::{RandomStream, normal_noise};
+use crate::sample::{Expected, Transitions};
+use crate::{Error, Feedback, Metrics, Result, StepOutput};
+
+/// Streams of a seed: initial parameters, and the updates' noise.
+const INITIAL_PARAMETERS: u64 = 0;
+const UPDATE_NOISE: u64 = 1;
+
+/// Soft actor-critic as a stateless core, made by [`SacConfig::init`].
+#[derive(Debug, Clone)]
+pub struct Sac<A = MlpActor, C = MlpCritic> {
+    config: SacConfig,
+    actor: A,
+    critic: C,
+    adam: Adam,
+    precision: DType,
+}
+
+/// The noise of one update, standard normal, `[P, B, A]` each.
+#[derive(Debug, Clone)]
+pub struct SacNoise {
+    /// For the action a′ at the next observation, in the target.
+    pub next: Tensor<3>,
+    /// For the action ã at the observation, in the actor's loss.
+    pub current: Tensor<3>,
+}
+
+impl<A: Actor, C: Critic> Sac<A, C> {
+    pub(super) fn from_parts(config: SacConfig, actor: A, critic: C) -> Self {
+        let adam = Adam { max_gradient_norm: config.max_gradient_norm, ..Adam::default() };
+        Self { config, actor, critic, adam, precision: DType::F32 }
+    }
+
+    /// The same core with states in another precision (float64 for gradient checks, on devices that have it).
+    #[must_use]
+    pub fn with_precision(self, precision: DType) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// The hyperparameters.
+    pub fn config(&self) -> &SacConfig {
+        &self.config
+    }
+
+    /// The policy network.
+    pub fn actor(&self) -> &A {
+        &self.actor
+    }
+
+    /// The critic networks.
+    pub fn critic(&self) -> &C {
+        &self.critic
+    }
+
+    fn check(&self, state: &SacState, sample: &Transitions) -> Result<usize> {
+        sample.check(Expected {
+            population: self.config.population,
+            observation: self.critic.observation_size(),
+            action: self.critic.action_size(),
+            like: &state.critic.parameters,
+        })
+    }
+
+    /// The update, in the order of the rule; every line uses the newest value of what it names.
+    fn update(&self, state: &mut SacState, sample: Transitions, noise: SacNoise) -> StepOutput {
+        let Transitions { observation, action, reward, discount, next_observation, importance_weight, keys } = sample;
+        let alpha = state.log_alpha.parameters.clone().exp();
+
+        // 1. The target, from the target critics and the policy at the next observation.
+        let next_policy =
+            SquashedGaussian::new(self.actor.forward(&state.actor.parameters, next_observation.clone()));
+        let (next_action, next_log_prob) = next_policy.sample_with_log_prob(noise.next);
+        let next_value = self.critic.forward(&state.target_critic, next_observation, next_action);
+        let target = loss::target(reward, discount, next_value, alpha.clone(), next_log_prob);
+
+        // 2. The critics.
+        let (value, tape) = self.critic.record(&state.critic.parameters, observation.clone(), action);
+        let td_error = (value.clone() - target.clone().unsqueeze_dim(1)).abs().mean_dim(1).squeeze_dim(1);
+        let mean_value = value.clone().mean_dim(2).mean_dim(1).flatten::<1>(0, 2);
+        let (critic_loss, gradient) =
+            value_and_gradient(value, |value| loss::critic(value, target, importance_weight));
+        state.critic.step(&self.adam, self.critic.gradient(tape, gradient));
+
+        // 3. The actor, through the updated critics, which are constants here.
+        let (outputs, actor_tape) = self.actor.record(&state.actor.parameters, observation.clone());
+        let (log_prob, actor_loss, gradient) = value_and_gradient_with(outputs, |outputs| {
+            let (action, log_prob) = SquashedGaussian::new(outputs).sample_with_log_prob(noise.current);
+            let value = self.value_of_action(&state.critic.parameters, observation, action);
+            (loss::actor(alpha.clone(), log_prob.clone(), value), log_prob.without_autodiff())
+        });
+        state.actor.step(&self.adam, self.actor.gradient(actor_tape, gradient));
+
+        let mut metrics = Metrics::default();
+        metrics.push("critic_loss", critic_loss);
+        metrics.push("actor_loss", actor_loss);
+        metrics.push("mean_value", mean_value);
+        metrics.push("entropy", log_prob.clone().mean_dim(1).neg().flatten::<1>(0, 1));
+        metrics.push("temperature", alpha.flatten::<1>(0, 1));
+
+        // 4. The temperature.
+        if matches!(self.config.temperature, Temperature::Learned(_)) {
+            let target_entropy = state.target_entropy.clone();
+            let (temperature_loss, gradient) = value_and_gradient(state.log_alpha.parameters.clone(), |log_alpha| {
+                loss::temperature(log_alpha, log_prob, target_entropy)
+            });
+            state.log_alpha.step(&Adam { max_gradient_norm: None, ..self.adam }, gradient);
+            metrics.push("temperature_loss", temperature_loss);
+        }
+
+        // 5. The target critics.
+        state.updates += 1;
+        if state.updates.is_multiple_of(self.config.target_update_interval) {
+            polyak(&mut state.target_critic, &state.critic.parameters, &state.tau);
+        }
+        StepOutput { metrics, feedback: Some(Feedback { td_error, keys }) }
+    }
+
+    /// `min_k Q_k(s, a)` `[P, B]` as a function of the tracked action.
+    ///
+    /// The critics' pull-back is not burn's, so the value enters the graph by its linearisation at the action: the
+    /// same value, and the same gradient.
+    fn value_of_action(&self, parameters: &Tensor<2>, observation: Tensor<3>, action: Tensor<3>) -> Tensor<2> {
+        let point = action.clone().without_autodiff();
+        let (values, tape) = self.critic.record(parameters, observation, point.clone());
+        let (minimum, slope) = {
+            let (minimum, _, gradient) = value_and_gradient_with(values, |values| {
+                let minimum = loss::minimum(values);
+                (minimum.clone().sum_dim(1).flatten::<1>(0, 1), minimum.without_autodiff())
+            });
+            (minimum, self.critic.action_gradient(tape, gradient))
+        };
+        let change = ((action - point.autodiff()) * slope.autodiff()).sum_dim(2).squeeze_dim(2);
+        minimum.autodiff() + change
+    }
+}
+
+impl<A: Actor, C: Critic> LearnerCore for Sac<A, C> {
+    type State = SacState;
+    type Sample = Transitions;
+
+    fn init(&self, seed: u64, device: &Device) -> Result<SacState> {
+        let population = self.config.population;
+        let options = TensorCreationOptions::new(device.clone().without_autodiff()).with_dtype(self.precision);
+        let mut initial = RandomStream::population(seed, INITIAL_PARAMETERS, population);
+        let actor = self.actor.init(&mut initial, &options)?;
+        let critic = self.critic.init(&mut initial, &options)?;
+        let (Temperature::Learned(alpha) | Temperature::Fixed(alpha)) = &self.config.temperature;
+        let trainable =
+            |parameters, rate: &PerMember| Trainable::new(parameters, rate.to_tensor(population, &options));
+        let target_entropy = self.config.target_entropy.clone();
+        Ok(SacState {
+            actor: trainable(actor, &self.config.actor_learning_rate),
+            target_critic: critic.clone(),
+            critic: trainable(critic, &self.config.critic_learning_rate),
+            log_alpha: trainable(
+                alpha.to_tensor(population, &options).log(),
+                &self.config.temperature_learning_rate,
+            ),
+            tau: self.config.tau.to_tensor(population, &options),
+            target_entropy: target_entropy
+                .unwrap_or_else(|| PerMember::All(-(self.critic.action_size() as f64)))
+                .to_tensor(population, &options),
+            noise: RandomStream::population(seed, UPDATE_NOISE, population),
+            updates: 0,
+        })
+    }
+
+    fn step(&self, state: &mut SacState, sample: Transitions) -> Result<StepOutput> {
+        let batch = self.check(state, &sample)?;
+        let parameters = &state.critic.parameters;
+        let options = TensorCreationOptions::new(parameters.device()).with_dtype(parameters.dtype());
+        let noise = normal_noise(&mut state.noise, 2, batch, self.critic.action_size(), &options);
+        let noise = SacNoise {
+            next: noise.clone().narrow(0, 0, 1).squeeze_dim(0),
+            current: noise.narrow(0, 1, 1).squeeze_dim(0),
+        };
+        Ok(self.update(state, sample, noise))
+    }
+}
+
+impl<A: Actor, C: Critic> ExplicitNoise for Sac<A, C> {
+    type Noise = SacNoise;
+
+    fn step_with_noise(&self, state: &mut SacState, sample: Transitions, noise: SacNoise) -> Result<StepOutput> {
+        let batch = self.check(state, &sample)?;
+        let shape = [self.config.population, batch, self.critic.action_size()];
+        for (field, actual) in [("noise.next", noise.next.dims()), ("noise.current", noise.current.dims())] {
+            if actual != shape {
+                return Err(Error::Shape { field, expected: format!("{shape:?}"), actual: actual.to_vec() });
+            }
+        }
+        Ok(self.update(state, sample, noise))
+    }
+}
+
+impl<A: Actor, C: Critic> Act for Sac<A, C> {
+    fn observation_size(&self) -> usize {
+        self.critic.observation_size()
+    }
+
+    fn action_size(&self) -> usize {
+        self.critic.action_size()
+    }
+
+    fn population(&self) -> usize {
+        self.config.population
+    }
+
+    fn act(&self, state: &SacState, observation: Tensor<3>, acting: Acting) -> Result<Tensor<3>> {
+        let [population, batch, size] = observation.dims();
+        if size != self.observation_size() || (population != self.population() && population != 1) {
+            return Err(Error::Shape {
+                field: "observation",
+                expected: format!("[{} or 1, B, {}]", self.population(), self.observation_size()),
+                actual: vec![population, batch, size],
+            });
+        }
+        let policy = SquashedGaussian::new(self.actor.forward(&state.actor.parameters, observation));
+        match acting {
+            Acting::Deterministic => Ok(policy.mode()),
+            Acting::Exploring(noise) => {
+                let shape = [self.population(), batch, self.action_size()];
+                if noise.dims() != shape {
+                    return Err(Error::Shape {
+                        field: "noise",
+                        expected: format!("{shape:?}"),
+                        actual: noise.dims().to_vec(),
+                    });
+                }
+                Ok(policy.sample(noise))
+            }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Samples: a batch of transitions on the device, and what a reward processor needs of any sample.
+
+use burn::tensor::{Device, Tensor};
+
+use crate::{Error, Keys, Result};
+
+/// A batch of transitions for each of P learners, on the device.
+///
+/// A leading axis of size 1 broadcasts over the population: all members then learn from the same rows. Termination
+/// and truncation are settled where the transition is made: a learner sees only `discount`.
+#[derive(Debug, Clone)]
+pub struct Transitions {
+    /// `[P, B, O]`: s_t.
+    pub observation: Tensor<3>,
+    /// `[P, B, A]`: a_t, in the canonical range `[-1, 1]`.
+    pub action: Tensor<3>,
+    /// `[P, B]`: the n-step return `Σ_{i<n} γ^i r_{t+i}` (for n = 1, `r_t`).
+    pub reward: Tensor<2>,
+    /// `[P, B]`: `γ^n · Π(1 − terminated)`: 0 after a true terminal state, `γ^n` after a truncation.
+    pub discount: Tensor<2>,
+    /// `[P, B, O]`: s_{t+n}; after a truncation the last real observation, never the one after the reset.
+    pub next_observation: Tensor<3>,
+    /// `[P, B]`: weights of the rows' losses (prioritised replay); none is 1 for every row.
+    pub importance_weight: Option<Tensor<2>>,
+    /// The rows' keys in the replay they came from; they travel with the rows and come back in the feedback.
+    pub keys: Option<Keys>,
+}
+
+/// A sample in which a reward processor can read the transitions and replace the rewards.
+///
+/// Samples of nests carry an inner sample and forward to it: that closes nests under nesting.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a sample whose rewards can be replaced",
+    note = "a reward processor needs a sample that implements `Rewarded`, such as `Transitions`"
+)]
+pub trait Rewarded {
+    /// The transitions that the direct core will learn from.
+    fn transitions(&self) -> &Transitions;
+    /// The same sample with other rewards `[P, B]`.
+    #[must_use]
+    fn with_reward(self, reward: Tensor<2>) -> Self;
+}
+
+impl Rewarded for Transitions {
+    fn transitions(&self) -> &Transitions {
+        self
+    }
+
+    fn with_reward(mut self, reward: Tensor<2>) -> Self {
+        self.reward = reward;
+        self
+    }
+}
+
+/// What a learner's transitions must look like; see [`Transitions::check`].
+#[derive(Debug, Clone, Copy)]
+pub struct Expected<'a> {
+    /// P.
+    pub population: usize,
+    /// O.
+    pub observation: usize,
+    /// A.
+    pub action: usize,
+    /// A tensor of the learner's state, for its device and precision.
+    pub like: &'a Tensor<2>,
+}
+
+impl Transitions {
+    /// The number of rows per member, B.
+    pub fn batch(&self) -> usize {
+        self.observation.dims()[1]
+    }
+
+    /// Checks every field against what the learner expects and returns B. No device work.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::Precision`] or [`Error::Device`] with the field's name and both values.
+    pub fn check(&self, expected: Expected<'_>) -> Result<usize> {
+        let Expected { population, observation, action, like } = expected;
+        let batch = self.batch();
+        if batch == 0 {
+            return Err(Error::Shape {
+                field: "observation",
+                expected: "at least one row".into(),
+                actual: self.observation.dims().to_vec(),
+            });
+        }
+        let check = |field, actual: &[usize], tail: &[usize]| {
+            if (actual[0] == population || actual[0] == 1) && actual[1..] == *tail {
+                return Ok(());
+            }
+            Err(Error::Shape {
+                field,
+                expected: format!("[{population} or 1, {}]", tail.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
+                actual: actual.to_vec(),
+            })
+        };
+        check("observation", &self.observation.dims(), &[batch, observation])?;
+        check("action", &self.action.dims(), &[batch, action])?;
+        check("reward", &self.reward.dims(), &[batch])?;
+        check("discount", &self.discount.dims(), &[batch])?;
+        check("next_observation", &self.next_observation.dims(), &[batch, observation])?;
+        if let Some(weight) = &self.importance_weight {
+            check("importance_weight", &weight.dims(), &[batch])?;
+        }
+        if let Some(keys) = &self.keys {
+            let rows = self.observation.dims()[0] * batch;
+            if keys.len() != rows {
+                return Err(Error::Shape {
+                    field: "keys",
+                    expected: format!("[{rows}]"),
+                    actual: vec![keys.len()],
+                });
+            }
+        }
+        let types = [
+            ("observation", self.observation.dtype()),
+            ("action", self.action.dtype()),
+            ("reward", self.reward.dtype()),
+            ("discount", self.discount.dtype()),
+            ("next_observation", self.next_observation.dtype()),
+            ("importance_weight", self.importance_weight.as_ref().map_or(like.dtype(), Tensor::dtype)),
+        ];
+        for (field, dtype) in types {
+            if dtype != like.dtype() {
+                return Err(Error::Precision {
+                    field,
+                    expected: format!("{:?}", like.dtype()),
+                    actual: format!("{dtype:?}"),
+                });
+            }
+        }
+        let (own, theirs) = (like.device(), self.observation.device());
+        if own != theirs {
+            return Err(Error::Device {
+                field: "observation",
+                expected: format!("{own:?}"),
+                actual: format!("{theirs:?}"),
+            });
+        }
+        Ok(batch)
+    }
+
+    /// The same transitions on another device.
+    #[must_use]
+    pub fn to_device(self, device: &Device) -> Self {
+        Self {
+            observation: self.observation.to_device(device),
+            action: self.action.to_device(device),
+            reward: self.reward.to_device(device),
+            discount: self.discount.to_device(device),
+            next_observation: self.next_observation.to_device(device),
+            importance_weight: self.importance_weight.map(|weight| weight.to_device(device)),
+            keys: self.keys,
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Replay buffers and rate limiting for [ingle](https://docs.rs/ingle).
+//!
+//! [`UniformReplay`] is a ring of transitions on the host that hands out batches as device tensors, each in a single
+//! upload. [`RateLimiter`] keeps the ratio of updates to inserted transitions exact.
+//!
+//! ```
+//! use burn::tensor::Device;
+//! use ingle_core::Sampler;
+//! use ingle_replay::{ReplayConfig, Rows, UniformReplay};
+//!
+//! let config = ReplayConfig { capacity: 1000, batch: 4, ..ReplayConfig::new(3, 1) };
+//! let mut replay = UniformReplay::new(&config, 0, &Device::flex())?;
+//! replay.insert(0, Rows {
+//!     observation: &[0.0, 0.1, 0.2],
+//!     action: &[0.5],
+//!     reward: &[1.0],
+//!     discount: &[0.99],
+//!     next_observation: &[0.1, 0.2, 0.3],
+//! })?;
+//! let sample = replay.sample()?;
+//! assert_eq!(sample.observation.dims(), [1, 4, 3]);
+//! # Ok::<(), ingle_core::Error>(())
+//! ```
+
+mod limiter;
+mod ring;
+mod uniform;
+
+use ingle_core::{CoreLearner, LearnerCore, NestedLearner, Result, SampleProcessor};
+
+pub use limiter::RateLimiter;
+pub use ring::Rows;
+pub use uniform::{Data, ReplayConfig, UniformReplay};
+
+/// Something that takes in transitions: a replay, or a learner with one.
+pub trait Insert {
+    /// Appends transitions of `member`.
+    ///
+    /// # Errors
+    /// If they do not fit, or hold a number that is not finite. Nothing is stored then.
+    fn insert(&mut self, member: usize, rows: Rows<'_>) -> Result<()>;
+}
+
+impl Insert for UniformReplay {
+    fn insert(&mut self, member: usize, rows: Rows<'_>) -> Result<()> {
+        Self::insert(self, member, rows)
+    }
+}
+
+impl<C: LearnerCore, S: Insert> Insert for CoreLearner<C, S> {
+    fn insert(&mut self, member: usize, rows: Rows<'_>) -> Result<()> {
+        self.sampler.insert(member, rows)
+    }
+}
+
+impl<P: SampleProcessor, L, S: Insert> Insert for NestedLearner<P, L, S> {
+    fn insert(&mut self, member: usize, rows: Rows<'_>) -> Result<()> {
+        self.sampler.insert(member, rows)
+    }
+}

@@ -1,0 +1,119 @@
+//! A ring of transitions on the host.
+
+use ingle_core::{Error, Result};
+
+/// Transitions on the host, `n` rows of each field, row after row.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a> {
+    /// `[n, O]`.
+    pub observation: &'a [f32],
+    /// `[n, A]`, in the canonical range `[-1, 1]`.
+    pub action: &'a [f32],
+    /// `[n]`.
+    pub reward: &'a [f32],
+    /// `[n]`: `γ^n · Π(1 − terminated)`, see [`ingle_core::Transitions::discount`].
+    pub discount: &'a [f32],
+    /// `[n, O]`: the successor; after a truncation the last real observation.
+    pub next_observation: &'a [f32],
+}
+
+/// The widths of a transition's fields, in the order in which a row is stored:
+/// observation, action, reward, discount, next observation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Widths(pub(crate) [usize; 5]);
+
+impl Widths {
+    pub(crate) fn new(observation: usize, action: usize) -> Self {
+        Self([observation, action, 1, 1, observation])
+    }
+
+    pub(crate) fn row(self) -> usize {
+        self.0.iter().sum()
+    }
+}
+
+/// The last `capacity` rows inserted, each stored in one piece so that a random access touches one place in memory.
+///
+/// A row's key is the number of rows inserted before it: it names that row for as long as it is stored, and never
+/// another one.
+#[derive(Debug, Clone)]
+pub(crate) struct Ring {
+    widths: Widths,
+    capacity: usize,
+    rows: Vec<f32>,
+    inserted: u64,
+}
+
+impl Ring {
+    /// An empty ring; memory is taken as rows come in.
+    pub(crate) fn new(widths: Widths, capacity: usize) -> Self {
+        Self { widths, capacity, rows: Vec::new(), inserted: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len() / self.widths.row()
+    }
+
+    pub(crate) fn inserted(&self) -> u64 {
+        self.inserted
+    }
+
+    /// Appends rows, the oldest falling out. Nothing is stored if one of them is refused.
+    pub(crate) fn insert(&mut self, rows: Rows<'_>) -> Result<()> {
+        let Rows { observation, action, reward, discount, next_observation } = rows;
+        let count = reward.len();
+        let names = ["observation", "action", "reward", "discount", "next_observation"];
+        let fields = [observation, action, reward, discount, next_observation];
+        for ((field, values), width) in names.into_iter().zip(fields).zip(self.widths.0) {
+            if values.len() != count * width {
+                return Err(Error::Shape {
+                    field,
+                    expected: format!("{count} rows of {width}, as there are {count} rewards"),
+                    actual: vec![values.len()],
+                });
+            }
+            if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+                return Err(Error::NonFinite {
+                    field,
+                    row: index / width,
+                    element: index % width,
+                    value: values[index],
+                });
+            }
+        }
+        for row in 0..count {
+            let slot = (self.inserted % self.capacity as u64) as usize * self.widths.row();
+            if slot == self.rows.len() {
+                self.rows.resize(slot + self.widths.row(), 0.0);
+            }
+            let mut target = &mut self.rows[slot..slot + self.widths.row()];
+            for (values, width) in fields.into_iter().zip(self.widths.0) {
+                let (head, tail) = target.split_at_mut(width);
+                head.copy_from_slice(&values[row * width..(row + 1) * width]);
+                target = tail;
+            }
+            self.inserted += 1;
+        }
+        Ok(())
+    }
+
+    /// The key of the row in slot `slot`.
+    pub(crate) fn key(&self, slot: usize) -> u64 {
+        // The newest row is in slot (inserted − 1) mod capacity; walk back from there.
+        let newest = self.inserted - 1;
+        let capacity = self.capacity as u64;
+        let back = (newest % capacity + capacity - slot as u64) % capacity;
+        newest - back
+    }
+
+    /// Copies the row in `slot` into row `row` of each of `blocks`.
+    pub(crate) fn copy(&self, slot: usize, row: usize, blocks: &mut [&mut [f32]; 5]) {
+        let stride = self.widths.row();
+        let mut source = &self.rows[slot * stride..(slot + 1) * stride];
+        for (block, width) in blocks.iter_mut().zip(self.widths.0) {
+            let (head, tail) = source.split_at(width);
+            block[row * width..(row + 1) * width].copy_from_slice(head);
+            source = tail;
+        }
+    }
+}

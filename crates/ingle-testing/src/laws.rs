@@ -1,0 +1,273 @@
+//! The laws that every core and every nest must obey, on any device.
+//!
+//! ```no_run
+//! use burn::tensor::DType;
+//! use ingle::sac::SacConfig;
+//! use ingle_testing::laws::{Subject, check_all};
+//!
+//! let subject = Subject::new("sac", |members: &[usize]| {
+//!     SacConfig { population: members.len(), hidden: vec![16], ..SacConfig::default() }.init(3, 2).unwrap()
+//! });
+//! check_all(&subject, DType::F32, &ingle_testing::device());
+//! ```
+
+use burn::tensor::{DType, Device};
+use ingle::{ExplicitNoise, LearnerCore, Record, RecordItem, State};
+
+use crate::sample::{Sizes, TestNoise, TestSample};
+use crate::{numbers, values};
+
+/// A core under test: a function that makes it for members with given numbers. Members with different numbers should
+/// have different hyperparameters, where the core allows that.
+pub struct Subject<F> {
+    name: &'static str,
+    make: F,
+}
+
+const SEED: u64 = 5;
+const SIZES: Sizes = Sizes { population: 3, batch: 16, observation: 3, action: 2 };
+/// Long enough for delayed updates and target intervals to come round several times.
+const STEPS: u64 = 7;
+
+impl<F> Subject<F> {
+    /// A core for observations of 3 and actions of 2 elements.
+    pub fn new<C>(name: &'static str, make: F) -> Self
+    where
+        F: Fn(&[usize]) -> C,
+    {
+        Self { name, make }
+    }
+}
+
+/// Laws 1, 2, 4, 5 and 7 (law 6 needs two devices: [`devices_agree`]).
+///
+/// # Panics
+/// If one does not hold.
+pub fn check_all<C, F>(subject: &Subject<F>, precision: DType, device: &Device)
+where
+    C: ExplicitNoise<Sample: TestSample, Noise: TestNoise>,
+    F: Fn(&[usize]) -> C,
+{
+    determinism(subject, precision, device);
+    resume(subject, precision, device);
+    rows(subject, precision, device);
+    population(subject, precision, device);
+    errors(subject, precision, device);
+}
+
+/// Law 1: two clones of a state, stepped with the same samples, are equal bit for bit.
+///
+/// # Panics
+/// If it does not hold.
+pub fn determinism<C, F>(subject: &Subject<F>, precision: DType, device: &Device)
+where
+    C: LearnerCore<Sample: TestSample>,
+    F: Fn(&[usize]) -> C,
+{
+    let (core, mut state) = start(subject, &[0, 1, 2], precision, device);
+    let mut clone = state.clone();
+    steps(&core, &mut state, 0..STEPS, precision, device);
+    let untouched = clone.save().unwrap();
+    steps(&core, &mut clone, 0..STEPS, precision, device);
+    assert_ne!(untouched, clone.save().unwrap(), "{}: nothing was learned", subject.name);
+    assert_same(subject.name, "law 1 (determinism)", &state.save().unwrap(), &clone.save().unwrap(), 0.0);
+}
+
+/// Law 2: save, restore, step equals step, bit for bit.
+///
+/// # Panics
+/// If it does not hold.
+pub fn resume<C, F>(subject: &Subject<F>, precision: DType, device: &Device)
+where
+    C: LearnerCore<Sample: TestSample>,
+    F: Fn(&[usize]) -> C,
+{
+    for cut in [0, 1, STEPS / 2] {
+        let (core, mut straight) = start(subject, &[0, 1, 2], precision, device);
+        steps(&core, &mut straight, 0..cut, precision, device);
+        let saved = straight.save().unwrap();
+        // Whatever is not in the record keeps the value of another seed, and shows.
+        let mut resumed = core.init(SEED + 100, device).unwrap();
+        resumed.load(&saved).unwrap();
+        steps(&core, &mut straight, cut..STEPS, precision, device);
+        steps(&core, &mut resumed, cut..STEPS, precision, device);
+        assert_same(subject.name, "law 2 (resume)", &straight.save().unwrap(), &resumed.save().unwrap(), 0.0);
+    }
+}
+
+/// Law 4: permuting the rows of a batch permutes the feedback and its keys, and changes nothing else (up to the order
+/// of summation).
+///
+/// # Panics
+/// If it does not hold.
+pub fn rows<C, F>(subject: &Subject<F>, precision: DType, device: &Device)
+where
+    C: ExplicitNoise<Sample: TestSample, Noise: TestNoise>,
+    F: Fn(&[usize]) -> C,
+{
+    let (core, state) = start(subject, &[0, 1, 2], precision, device);
+    let sample = C::Sample::random(SIZES, 1, precision, device);
+    let noise = C::Noise::random(SIZES, 2, precision, device);
+    let order: Vec<usize> = (0..SIZES.batch).map(|row| (row * 5 + 3) % SIZES.batch).collect();
+    let (mut a, mut b) = (state.clone(), state);
+    let plain = core.step_with_noise(&mut a, sample.clone(), noise.clone()).unwrap().feedback.unwrap();
+    let permuted =
+        core.step_with_noise(&mut b, sample.permute(&order), noise.permute(&order)).unwrap().feedback.unwrap();
+    let law = "law 4 (rows)";
+    assert_same(subject.name, law, &a.save().unwrap(), &b.save().unwrap(), tolerance(precision));
+    let (plain_keys, permuted_keys) = (plain.keys.unwrap(), permuted.keys.unwrap());
+    let (plain_errors, permuted_errors) = (values(&plain.td_error), values(&permuted.td_error));
+    for member in 0..SIZES.population {
+        for (new, &old) in order.iter().enumerate() {
+            let (new, old) = (member * SIZES.batch + new, member * SIZES.batch + old);
+            assert_eq!(permuted_keys[new], plain_keys[old], "{}: {law}: key of row {new}", subject.name);
+            assert_close(subject.name, law, permuted_errors[new], plain_errors[old], tolerance(precision));
+        }
+    }
+}
+
+/// Law 5: member p of a population equals the same learner trained alone, with its own seed, samples and
+/// hyperparameters.
+///
+/// # Panics
+/// If it does not hold.
+pub fn population<C, F>(subject: &Subject<F>, precision: DType, device: &Device)
+where
+    C: LearnerCore<Sample: TestSample>,
+    F: Fn(&[usize]) -> C,
+{
+    let law = "law 5 (population)";
+    let (core, mut together) = start(subject, &[0, 1, 2], precision, device);
+    let mut solos: Vec<_> = (0..3)
+        .map(|member| {
+            let solo = (subject.make)(&[member]);
+            let state = precise(solo.init(SEED + member as u64, device).unwrap(), precision);
+            assert_eq!(
+                together.member(member).unwrap().save().unwrap(),
+                state.save().unwrap(),
+                "{}: {law}: member {member} starts differently",
+                subject.name
+            );
+            (solo, state)
+        })
+        .collect();
+    for step in 0..STEPS {
+        let sample = C::Sample::random(SIZES, step, precision, device);
+        for (member, (solo, state)) in solos.iter_mut().enumerate() {
+            solo.step(state, sample.member(member)).unwrap();
+        }
+        core.step(&mut together, sample).unwrap();
+    }
+    let mut records = Vec::new();
+    for (member, (_, state)) in solos.iter().enumerate() {
+        let (own, alone) = (together.member(member).unwrap().save().unwrap(), state.save().unwrap());
+        assert_same(subject.name, law, &own, &alone, tolerance(precision));
+        records.push(state.clone());
+    }
+    assert!(together.member(3).is_none(), "{}: {law}: there is no fourth member", subject.name);
+    let stacked = State::stack(&records).unwrap().save().unwrap();
+    assert_same(subject.name, law, &stacked, &together.save().unwrap(), tolerance(precision));
+}
+
+/// Law 6: another device agrees with `reference` over many steps.
+///
+/// # Panics
+/// If it does not.
+pub fn devices_agree<C, F>(subject: &Subject<F>, reference: &Device, other: &Device)
+where
+    C: LearnerCore<Sample: TestSample>,
+    F: Fn(&[usize]) -> C,
+{
+    let precision = DType::F32;
+    let (core, mut state) = start(subject, &[0, 1, 2], precision, reference);
+    let mut there = core.init(SEED, other).unwrap();
+    // Initial parameters and all noise are drawn on the host: nothing needs to be copied over.
+    for step in 0..5 * STEPS {
+        let sample = C::Sample::random(SIZES, step, precision, reference);
+        core.step(&mut there, sample.to(other)).unwrap();
+        core.step(&mut state, sample).unwrap();
+    }
+    // As the reference traces: 1e-5 · (1 + t).
+    let tolerance = 1e-5 * (1.0 + (5 * STEPS) as f64);
+    assert_same(subject.name, "law 6 (device)", &state.save().unwrap(), &there.save().unwrap(), tolerance);
+}
+
+/// Law 7: a step that fails leaves the state as it was.
+///
+/// # Panics
+/// If it does not hold, or a spoiled sample is accepted.
+pub fn errors<C, F>(subject: &Subject<F>, precision: DType, device: &Device)
+where
+    C: LearnerCore<Sample: TestSample>,
+    F: Fn(&[usize]) -> C,
+{
+    let law = "law 7 (errors)";
+    let (core, mut state) = start(subject, &[0, 1, 2], precision, device);
+    steps(&core, &mut state, 0..2, precision, device);
+    let before = state.save().unwrap();
+    for (what, spoiled) in C::Sample::random(SIZES, 3, precision, device).spoiled() {
+        let error = core.step(&mut state, spoiled).err();
+        assert!(error.is_some(), "{}: {law}: a sample with a wrong {what} was accepted", subject.name);
+        assert_same(subject.name, law, &before, &state.save().unwrap(), 0.0);
+    }
+}
+
+/// The tolerance for a different order of summation, relative and absolute.
+fn tolerance(precision: DType) -> f64 {
+    if precision == DType::F64 { 1e-10 } else { 5e-5 }
+}
+
+fn start<C, F>(subject: &Subject<F>, members: &[usize], precision: DType, device: &Device) -> (C, C::State)
+where
+    C: LearnerCore,
+    F: Fn(&[usize]) -> C,
+{
+    let core = (subject.make)(members);
+    let state = precise(core.init(SEED, device).unwrap(), precision);
+    (core, state)
+}
+
+/// Checks that the state that came is in the wanted precision.
+fn precise<S: State>(state: S, precision: DType) -> S {
+    for (name, item) in state.save().unwrap().0 {
+        if let RecordItem::Tensor(data) = item {
+            assert_eq!(data.dtype(), precision, "{name}: the core under test must be made in that precision");
+        }
+    }
+    state
+}
+
+fn steps<C: LearnerCore<Sample: TestSample>>(
+    core: &C,
+    state: &mut C::State,
+    range: std::ops::Range<u64>,
+    precision: DType,
+    device: &Device,
+) {
+    for step in range {
+        core.step(state, C::Sample::random(SIZES, step, precision, device)).unwrap();
+    }
+}
+
+/// Compares two saved states; a tolerance of 0 compares bits.
+///
+/// # Panics
+/// If they differ by more.
+pub fn assert_same(subject: &str, law: &str, a: &Record, b: &Record, tolerance: f64) {
+    assert!(a.0.keys().eq(b.0.keys()), "{subject}: {law}: the items differ");
+    for ((name, a), b) in a.0.iter().zip(b.0.values()) {
+        match (a, b) {
+            (RecordItem::Tensor(a), RecordItem::Tensor(b)) if tolerance > 0.0 => {
+                for (a, b) in numbers(a.clone()).into_iter().zip(numbers(b.clone())) {
+                    assert_close(subject, &format!("{law}: {name}"), a, b, tolerance);
+                }
+            }
+            _ => assert!(a == b, "{subject}: {law}: {name} differs"),
+        }
+    }
+}
+
+fn assert_close(subject: &str, what: &str, a: f64, b: f64, tolerance: f64) {
+    let allowed = tolerance * (1.0 + a.abs().max(b.abs()));
+    assert!((a - b).abs() <= allowed, "{subject}: {what}: {a} and {b} differ by more than {allowed}");
+}

@@ -1,0 +1,164 @@
+//! Random samples for the laws, and what can be done to them.
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use ingle::Transitions;
+use ingle::random::RandomStream;
+use ingle::sac::SacNoise;
+
+/// Sizes of a sample.
+#[derive(Debug, Clone, Copy)]
+pub struct Sizes {
+    /// P.
+    pub population: usize,
+    /// B.
+    pub batch: usize,
+    /// O.
+    pub observation: usize,
+    /// A.
+    pub action: usize,
+}
+
+/// A sample that the laws can make up, permute, take apart and spoil.
+pub trait TestSample: Clone {
+    /// A random one.
+    fn random(sizes: Sizes, seed: u64, precision: DType, device: &Device) -> Self;
+    /// The rows in another order; `rows[i]` is the old place of new row i.
+    #[must_use]
+    fn permute(&self, rows: &[usize]) -> Self;
+    /// The rows of one member.
+    #[must_use]
+    fn member(&self, member: usize) -> Self;
+    /// The same numbers on another device.
+    #[must_use]
+    fn to(&self, device: &Device) -> Self;
+    /// Samples that must be refused, each with what is wrong with it.
+    fn spoiled(&self) -> Vec<(&'static str, Self)>;
+}
+
+/// Noise that the laws can make up and permute.
+pub trait TestNoise: Clone {
+    /// Standard normal noise.
+    fn random(sizes: Sizes, seed: u64, precision: DType, device: &Device) -> Self;
+    /// The rows in another order.
+    #[must_use]
+    fn permute(&self, rows: &[usize]) -> Self;
+}
+
+/// Standard normal numbers in that shape.
+pub fn normal<const D: usize>(shape: [usize; D], stream: &mut RandomStream, precision: DType, device: &Device) -> Tensor<D> {
+    let mut values = vec![0.0; shape.iter().product()];
+    stream.fill_normal(&mut values);
+    Tensor::from_data(TensorData::new(values, shape), (device, precision))
+}
+
+fn permuted<const D: usize>(tensor: &Tensor<D>, rows: &[usize]) -> Tensor<D> {
+    let pieces = rows.iter().map(|&row| tensor.clone().narrow(1, row, 1)).collect();
+    Tensor::cat(pieces, 1)
+}
+
+fn moved<const D: usize>(tensor: &Tensor<D>, device: &Device) -> Tensor<D> {
+    Tensor::from_data(tensor.to_data(), (device, tensor.dtype()))
+}
+
+impl TestSample for Transitions {
+    fn random(sizes: Sizes, seed: u64, precision: DType, device: &Device) -> Self {
+        let Sizes { population, batch, observation, action } = sizes;
+        let mut stream = RandomStream::new(seed, 77);
+        let discount = (0..population * batch).map(|row| if row % 5 == 0 { 0.0 } else { 0.99_f32 }).collect::<Vec<_>>();
+        Self {
+            observation: normal([population, batch, observation], &mut stream, precision, device),
+            action: normal([population, batch, action], &mut stream, precision, device).tanh(),
+            reward: normal([population, batch], &mut stream, precision, device),
+            discount: Tensor::from_data(TensorData::new(discount, [population, batch]), (device, precision)),
+            next_observation: normal([population, batch, observation], &mut stream, precision, device),
+            importance_weight: Some(normal([population, batch], &mut stream, precision, device).abs()),
+            keys: Some((0..(population * batch) as u64).map(|row| 1000 + row).collect()),
+        }
+    }
+
+    fn permute(&self, rows: &[usize]) -> Self {
+        let batch = self.batch();
+        let keys = self.keys.as_ref().map(|keys| {
+            keys.chunks(batch).flat_map(|member| rows.iter().map(|&row| member[row])).collect()
+        });
+        Self {
+            observation: permuted(&self.observation, rows),
+            action: permuted(&self.action, rows),
+            reward: permuted(&self.reward, rows),
+            discount: permuted(&self.discount, rows),
+            next_observation: permuted(&self.next_observation, rows),
+            importance_weight: self.importance_weight.as_ref().map(|weight| permuted(weight, rows)),
+            keys,
+        }
+    }
+
+    fn member(&self, member: usize) -> Self {
+        let batch = self.batch();
+        Self {
+            observation: self.observation.clone().narrow(0, member, 1),
+            action: self.action.clone().narrow(0, member, 1),
+            reward: self.reward.clone().narrow(0, member, 1),
+            discount: self.discount.clone().narrow(0, member, 1),
+            next_observation: self.next_observation.clone().narrow(0, member, 1),
+            importance_weight: self.importance_weight.clone().map(|weight| weight.narrow(0, member, 1)),
+            keys: self.keys.as_ref().map(|keys| keys[member * batch..(member + 1) * batch].into()),
+        }
+    }
+
+    fn to(&self, device: &Device) -> Self {
+        Self {
+            observation: moved(&self.observation, device),
+            action: moved(&self.action, device),
+            reward: moved(&self.reward, device),
+            discount: moved(&self.discount, device),
+            next_observation: moved(&self.next_observation, device),
+            importance_weight: self.importance_weight.as_ref().map(|weight| moved(weight, device)),
+            keys: self.keys.clone(),
+        }
+    }
+
+    fn spoiled(&self) -> Vec<(&'static str, Self)> {
+        let [population, batch, observation] = self.observation.dims();
+        let other = if self.reward.dtype() == DType::F32 { DType::F16 } else { DType::F32 };
+        let device = self.reward.device();
+        let mut spoiled = vec![
+            ("observation", Self { observation: self.observation.clone().narrow(1, 0, batch - 1), ..self.clone() }),
+            ("action", Self { action: self.action.clone().repeat_dim(2, 2), ..self.clone() }),
+            ("reward", Self { reward: self.reward.clone().repeat_dim(1, 2), ..self.clone() }),
+            ("discount", Self { discount: self.discount.clone().narrow(1, 0, 1), ..self.clone() }),
+            (
+                "next_observation",
+                Self { next_observation: self.next_observation.clone().repeat_dim(2, observation + 1), ..self.clone() },
+            ),
+            (
+                "importance_weight",
+                Self { importance_weight: self.importance_weight.clone().map(|w| w.repeat_dim(1, 3)), ..self.clone() },
+            ),
+            ("keys", Self { keys: Some([7].into()), ..self.clone() }),
+            (
+                "population",
+                Self { reward: Tensor::zeros([population + 2, batch], (&device, self.reward.dtype())), ..self.clone() },
+            ),
+        ];
+        // A type that the device has, and the state does not.
+        if device.supports_dtype(other) {
+            spoiled.push(("precision", Self { reward: self.reward.clone().cast(other), ..self.clone() }));
+        }
+        spoiled
+    }
+}
+
+impl TestNoise for SacNoise {
+    fn random(sizes: Sizes, seed: u64, precision: DType, device: &Device) -> Self {
+        let Sizes { population, batch, action, .. } = sizes;
+        let mut stream = RandomStream::new(seed, 78);
+        Self {
+            next: normal([population, batch, action], &mut stream, precision, device),
+            current: normal([population, batch, action], &mut stream, precision, device),
+        }
+    }
+
+    fn permute(&self, rows: &[usize]) -> Self {
+        Self { next: permuted(&self.next, rows), current: permuted(&self.current, rows) }
+    }
+}

@@ -1,0 +1,300 @@
+//! Replays reference traces: runs of an update rule in an implementation that shares no code with this one.
+//!
+//! A trace is a safetensors file in float64. Its metadata has one entry, `meta`, a JSON object with the learner, the
+//! sizes and the hyperparameters; its tensors are `init/…` (parameters before the first step), `step/{t}/…` (sample
+//! and noise) and `expect/{t}/…` (parameters after step t; losses and TD errors below `output/`).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use ingle::network::{Layout, Network};
+use ingle::sac::{Sac, SacConfig, SacNoise, SacState, Temperature};
+use ingle::{ExplicitNoise, LearnerCore, Transitions};
+use safetensors::SafeTensors;
+use serde::Deserialize;
+
+use crate::numbers;
+
+/// What a trace says of itself. Keys that its learner has no use for are not read.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Meta {
+    learner: String,
+    steps: usize,
+    observation: usize,
+    action: usize,
+    hidden: Vec<usize>,
+    critics: usize,
+    lr: f64,
+    tau: f64,
+    alpha: f64,
+    learn_alpha: bool,
+    target_entropy: f64,
+    #[serde(default = "one")]
+    target_update_interval: u64,
+    max_gradient_norm: Option<f64>,
+}
+
+fn one() -> u64 {
+    1
+}
+
+/// A trace in memory.
+#[derive(Debug)]
+pub struct Trace {
+    /// The file's name without its ending.
+    pub name: String,
+    meta: Meta,
+    tensors: BTreeMap<String, Reference>,
+}
+
+#[derive(Debug)]
+struct Reference {
+    shape: Vec<usize>,
+    values: Vec<f64>,
+}
+
+/// How a replay went.
+#[derive(Debug)]
+pub enum Outcome {
+    /// All numbers were compared.
+    Run {
+        /// The deviation that comes nearest to its tolerance, or passes it.
+        worst: Deviation,
+        /// How many numbers were compared.
+        compared: usize,
+    },
+    /// The trace's learner is not built.
+    NotRun {
+        /// The learner.
+        learner: String,
+    },
+}
+
+/// A deviation from the reference, over what is allowed.
+#[derive(Debug, Clone)]
+pub struct Deviation {
+    /// The tensor.
+    pub name: String,
+    /// |ours − reference|.
+    pub difference: f64,
+    /// The difference over the one that is allowed; above 1 the replay has failed.
+    pub over_allowed: f64,
+}
+
+impl fmt::Display for Deviation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1e} ({:.1e} of what is allowed) in {}", self.difference, self.over_allowed, self.name)
+    }
+}
+
+/// The traces to replay: those in the directory `INGLE_TRACES`, or the repository's own.
+///
+/// # Panics
+/// If the directory has none.
+pub fn directory() -> PathBuf {
+    std::env::var_os("INGLE_TRACES")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("traces"), PathBuf::from)
+}
+
+/// Reads all traces of a directory.
+///
+/// # Panics
+/// If there is none, or one cannot be read: a check that checks nothing must not pass.
+pub fn read_all(directory: &Path) -> Vec<Trace> {
+    let entries = std::fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    let mut paths: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("a directory entry").path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "safetensors"))
+        .collect();
+    paths.sort();
+    assert!(!paths.is_empty(), "{} has no traces", directory.display());
+    paths.iter().map(|path| Trace::read(path)).collect()
+}
+
+impl Trace {
+    /// Reads a trace.
+    ///
+    /// # Panics
+    /// If it is none.
+    pub fn read(path: &Path) -> Self {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let (_, header) = SafeTensors::read_metadata(&bytes).expect("a safetensors header");
+        let meta = header.metadata().as_ref().and_then(|metadata| metadata.get("meta")).expect("`meta`");
+        let file = SafeTensors::deserialize(&bytes).expect("a safetensors file");
+        let tensors = file.iter().map(|(name, view)| {
+            assert_eq!(view.dtype(), safetensors::Dtype::F64, "{name}");
+            let values = view.data().chunks_exact(8).map(|bytes| f64::from_le_bytes(bytes.try_into().expect("8 bytes")));
+            (name.to_owned(), Reference { shape: view.shape().to_vec(), values: values.collect() })
+        });
+        Self { name, meta: serde_json::from_str(meta).expect("the metadata"), tensors: tensors.collect() }
+    }
+
+    /// Replays the trace and compares every number.
+    ///
+    /// # Panics
+    /// If an item of the trace is missing or has another shape than it should.
+    pub fn replay(&self, precision: DType, device: &Device) -> Outcome {
+        match self.meta.learner.as_str() {
+            "sac" => self.replay_sac(precision, device),
+            learner => Outcome::NotRun { learner: learner.to_owned() },
+        }
+    }
+
+    fn replay_sac(&self, precision: DType, device: &Device) -> Outcome {
+        let meta = &self.meta;
+        let temperature = if meta.learn_alpha { Temperature::Learned } else { Temperature::Fixed };
+        let sac = SacConfig {
+            hidden: meta.hidden.clone(),
+            critics: meta.critics,
+            actor_learning_rate: meta.lr.into(),
+            critic_learning_rate: meta.lr.into(),
+            temperature_learning_rate: meta.lr.into(),
+            temperature: temperature(meta.alpha.into()),
+            target_entropy: Some(meta.target_entropy.into()),
+            tau: meta.tau.into(),
+            target_update_interval: meta.target_update_interval,
+            max_gradient_norm: meta.max_gradient_norm,
+            ..SacConfig::default()
+        }
+        .init(meta.observation, meta.action)
+        .expect("the trace's settings")
+        .with_precision(precision);
+        let mut state = sac.init(0, device).expect("a state");
+        let put = |values: Vec<f64>| {
+            let shape = [1, values.len()];
+            Tensor::from_data(TensorData::new(values, shape), (device, precision))
+        };
+        state.actor.parameters = put(self.parameters("init/actor", sac.actor().layout(), None));
+        state.critic.parameters = put(self.parameters("init/critic", sac.critic().layout(), Some(meta.critics)));
+        state.target_critic = put(self.parameters("init/target_critic", sac.critic().layout(), Some(meta.critics)));
+        state.log_alpha.parameters = put(self.tensor("init/log_alpha").values.clone());
+
+        let mut comparison = Comparison::new(precision);
+        for step in 0..meta.steps {
+            let field = |name: &str| format!("step/{step}/{name}");
+            let sample = Transitions {
+                observation: self.rows(&field("observation"), precision, device),
+                action: self.rows(&field("action"), precision, device),
+                reward: self.column(&field("reward"), precision, device),
+                discount: self.column(&field("discount"), precision, device),
+                next_observation: self.rows(&field("next_observation"), precision, device),
+                importance_weight: self
+                    .tensors
+                    .contains_key(&field("importance_weight"))
+                    .then(|| self.column(&field("importance_weight"), precision, device)),
+                keys: None,
+            };
+            let noise = SacNoise {
+                next: self.rows(&field("noise_next"), precision, device),
+                current: self.rows(&field("noise"), precision, device),
+            };
+            let output = sac.step_with_noise(&mut state, sample, noise).expect("a step");
+            self.compare_sac(step, &sac, &state, &mut comparison);
+            let feedback = output.feedback.expect("feedback");
+            let mut ours: BTreeMap<&str, Vec<f64>> = output.metrics.read().expect("metrics").into_iter().collect();
+            ours.insert("td_error", numbers(feedback.td_error.to_data()));
+            if !meta.learn_alpha {
+                // A temperature that is not learned has no loss; the reference writes 0.
+                ours.insert("temperature_loss", vec![0.0]);
+            }
+            self.compare_outputs(step, &ours, &mut comparison);
+        }
+        comparison.finish()
+    }
+
+    /// Compares every output that the trace has; one that we do not have is an error.
+    fn compare_outputs(&self, step: usize, ours: &BTreeMap<&str, Vec<f64>>, comparison: &mut Comparison) {
+        let prefix = format!("expect/{step}/output/");
+        for (name, reference) in self.tensors.range(prefix.clone()..).take_while(|(name, _)| name.starts_with(&prefix)) {
+            let ours = ours.get(&name[prefix.len()..]).unwrap_or_else(|| panic!("{}: no {name}", self.name));
+            comparison.add(name, step, ours, &reference.values);
+        }
+    }
+
+    fn compare_sac(&self, step: usize, sac: &Sac, state: &SacState, comparison: &mut Comparison) {
+        let critics = Some(self.meta.critics);
+        let parts = [
+            ("actor", &state.actor.parameters, sac.actor().layout(), None),
+            ("critic", &state.critic.parameters, sac.critic().layout(), critics),
+            ("target_critic", &state.target_critic, sac.critic().layout(), critics),
+        ];
+        for (name, parameters, layout, ensemble) in parts {
+            let prefix = format!("expect/{step}/{name}");
+            comparison.add(&prefix, step, &numbers(parameters.to_data()), &self.parameters(&prefix, layout, ensemble));
+        }
+        let name = format!("expect/{step}/log_alpha");
+        let log_alpha = numbers(state.log_alpha.parameters.to_data());
+        comparison.add(&name, step, &log_alpha, &self.tensor(&name).values);
+    }
+
+    fn tensor(&self, name: &str) -> &Reference {
+        self.tensors.get(name).unwrap_or_else(|| panic!("{}: {name} is missing", self.name))
+    }
+
+    /// A network's parameters in the order of its layout, whose tensors are `{layer}/{weight | bias}` with the
+    /// ensemble's axis first.
+    fn parameters(&self, prefix: &str, layout: &Layout, ensemble: Option<usize>) -> Vec<f64> {
+        let mut values = Vec::with_capacity(layout.size());
+        for (name, shape, _) in layout.iter() {
+            for critic in 0..ensemble.unwrap_or(1) {
+                let name = match ensemble {
+                    Some(_) => format!("{prefix}/{critic}/{name}"),
+                    None => format!("{prefix}/{name}"),
+                };
+                let tensor = self.tensor(&name);
+                assert_eq!(tensor.values.len() * shape[0], shape.iter().product::<usize>(), "{}: {name}", self.name);
+                values.extend_from_slice(&tensor.values);
+            }
+        }
+        values
+    }
+
+    fn rows(&self, name: &str, precision: DType, device: &Device) -> Tensor<3> {
+        let Reference { shape, values } = self.tensor(name);
+        Tensor::from_data(TensorData::new(values.clone(), [1, shape[0], shape[1]]), (device, precision))
+    }
+
+    fn column(&self, name: &str, precision: DType, device: &Device) -> Tensor<2> {
+        let Reference { shape, values } = self.tensor(name);
+        Tensor::from_data(TensorData::new(values.clone(), [1, shape[0]]), (device, precision))
+    }
+}
+
+/// Keeps the worst deviation.
+struct Comparison {
+    precision: DType,
+    worst: Deviation,
+    compared: usize,
+}
+
+impl Comparison {
+    fn new(precision: DType) -> Self {
+        let worst = Deviation { name: "nothing".into(), difference: 0.0, over_allowed: 0.0 };
+        Self { precision, worst, compared: 0 }
+    }
+
+    /// Float64: relative 1e-8; float32: `1e-5 · (1 + t)`, absolute plus relative.
+    fn add(&mut self, name: &str, step: usize, ours: &[f64], reference: &[f64]) {
+        assert_eq!(ours.len(), reference.len(), "{name}");
+        for (&ours, &reference) in ours.iter().zip(reference) {
+            let difference = (ours - reference).abs();
+            let allowed = match self.precision {
+                // Where the reference is all but 0, nothing is relative to it.
+                DType::F64 => 1e-8 * reference.abs().max(1e-4),
+                _ => 1e-5 * (1.0 + step as f64) * (1.0 + reference.abs()),
+            };
+            let over_allowed = if difference.is_finite() { difference / allowed } else { f64::INFINITY };
+            self.compared += 1;
+            if over_allowed > self.worst.over_allowed {
+                self.worst = Deviation { name: name.to_owned(), difference, over_allowed };
+            }
+        }
+    }
+
+    fn finish(self) -> Outcome {
+        Outcome::Run { worst: self.worst, compared: self.compared }
+    }
+}

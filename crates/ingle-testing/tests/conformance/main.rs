@@ -1,0 +1,6 @@
+//! Laws, reference traces and gradient checks, in one binary.
+
+mod gradients;
+mod laws;
+mod nests;
+mod traces;

@@ -1,0 +1,69 @@
+//! Settings of the training loop.
+
+use ingle_core::{Error, Result, Violations};
+use serde::{Deserialize, Serialize};
+
+/// Settings of the training loop. Steps are environment steps per member of the population.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Environment steps to train for, ≥ 1. Default 10,000.
+    pub steps: u64,
+    /// First steps with uniformly random actions and no updates. Default 1,000.
+    pub warmup_steps: u64,
+    /// Updates per environment step after the warm-up, > 0; below 1 is fine. Default 1.
+    pub updates_per_step: f64,
+    /// Discount factor γ in [0, 1]. Default 0.99 (Haarnoja et al. 2018, Table 1).
+    pub gamma: f64,
+    /// Stop after this many updates; none does not.
+    pub max_updates: Option<u64>,
+    /// Stop as soon as an evaluation's mean return (of the best member) is at least this; none does not.
+    pub target_return: Option<f64>,
+    /// Steps between two evaluations; 0 evaluates only at the end. Default 2,000.
+    pub evaluation_interval: u64,
+    /// Episodes of an evaluation, ≥ 1, played side by side. Default 10.
+    pub evaluation_episodes: usize,
+    /// Steps between two readings of the learner's metrics, ≥ 1; each waits for the device. Default 500.
+    pub log_interval: u64,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            steps: 10_000,
+            warmup_steps: 1_000,
+            updates_per_step: 1.0,
+            gamma: 0.99,
+            max_updates: None,
+            target_return: None,
+            evaluation_interval: 2_000,
+            evaluation_episodes: 10,
+            log_interval: 500,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with one message for each setting that is out of range.
+    pub fn validate(&self) -> Result<(), Error> {
+        let mut violations = Violations::default();
+        violations.require(self.steps > 0, || "steps: must be at least 1, got 0".into());
+        violations.require(self.updates_per_step.is_finite() && self.updates_per_step > 0.0, || {
+            format!("updates_per_step: must be a finite number above 0, got {}", self.updates_per_step)
+        });
+        violations.require((0.0..=1.0).contains(&self.gamma), || {
+            format!("gamma: must be in [0, 1], got {}", self.gamma)
+        });
+        violations.require(self.max_updates != Some(0), || "max_updates: must be at least 1, got 0".into());
+        violations.require(self.target_return.is_none_or(f64::is_finite), || {
+            format!("target_return: must be finite, got {}", self.target_return.unwrap_or_default())
+        });
+        violations
+            .require(self.evaluation_episodes > 0, || "evaluation_episodes: must be at least 1, got 0".into());
+        violations.require(self.log_interval > 0, || "log_interval: must be at least 1, got 0".into());
+        violations.finish()
+    }
+}

@@ -1,0 +1,156 @@
+//! Evaluation with the deterministic policy, in environments of its own.
+
+use burn::tensor::{Tensor, TensorData};
+use ingle_core::{Acting, Policy};
+use ingle_envs::VectorEnvironment;
+use serde::{Deserialize, Serialize};
+
+use crate::TrainError;
+
+/// Returns and lengths of a number of episodes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct EpisodeStatistics {
+    /// Mean of the undiscounted returns.
+    pub mean_return: f64,
+    /// Their standard deviation (of the episodes themselves, not of the mean).
+    pub std_return: f64,
+    /// Mean number of steps.
+    pub mean_length: f64,
+    /// How many episodes.
+    pub episodes: usize,
+}
+
+impl EpisodeStatistics {
+    /// The statistics of `(return, length)` pairs; `None` of none.
+    pub fn of(episodes: impl IntoIterator<Item = (f64, u64)>) -> Option<Self> {
+        let (returns, lengths): (Vec<f64>, Vec<u64>) = episodes.into_iter().unzip();
+        if returns.is_empty() {
+            return None;
+        }
+        let count = returns.len() as f64;
+        let mean_return = returns.iter().sum::<f64>() / count;
+        let variance = returns.iter().map(|value| (value - mean_return).powi(2)).sum::<f64>() / count;
+        Some(Self {
+            mean_return,
+            std_return: variance.sqrt(),
+            mean_length: lengths.iter().sum::<u64>() as f64 / count,
+            episodes: returns.len(),
+        })
+    }
+}
+
+/// Plays one episode in each environment with the deterministic policy and returns each member's statistics.
+///
+/// `environments` has one vector per member, all of one length. They are reset with `seed`: equal seeds give equal
+/// starts, so that evaluations can be compared.
+///
+/// # Errors
+/// If an environment or the policy fails.
+pub fn evaluate(
+    policy: &impl Policy,
+    environments: &mut [Box<dyn VectorEnvironment>],
+    seed: u64,
+) -> Result<Vec<EpisodeStatistics>, TrainError> {
+    let mut stage = Stage::new(policy, environments.len(), environments.first().map_or(0, |first| first.len()));
+    let mut finished = vec![vec![None; stage.environments]; environments.len()];
+    for (member, vector) in environments.iter_mut().enumerate() {
+        stage.observation_mut(member).copy_from_slice(vector.reset(seed)?);
+    }
+    while finished.iter().flatten().any(Option::is_none) {
+        stage.act(policy, Acting::Deterministic)?;
+        for (member, vector) in environments.iter_mut().enumerate() {
+            let step = stage.step(member, vector.as_mut())?;
+            for episode in &step.episodes {
+                finished[member][episode.environment].get_or_insert((episode.episode_return, episode.length));
+            }
+        }
+    }
+    Ok(finished
+        .into_iter()
+        .filter_map(|episodes| EpisodeStatistics::of(episodes.into_iter().flatten()))
+        .collect())
+}
+
+/// The buffers between a policy and P vectors of environments.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    population: usize,
+    pub(crate) environments: usize,
+    observation_size: usize,
+    action_size: usize,
+    observations: Vec<f32>,
+    /// Canonical actions `[P, N, A]`, as the policy gave them.
+    pub(crate) actions: Vec<f32>,
+    scaled: Vec<f32>,
+}
+
+impl Stage {
+    pub(crate) fn new(policy: &impl Policy, population: usize, environments: usize) -> Self {
+        let (observation_size, action_size) = (policy.observation_size(), policy.action_size());
+        Self {
+            population,
+            environments,
+            observation_size,
+            action_size,
+            observations: vec![0.0; population * environments * observation_size],
+            actions: vec![0.0; population * environments * action_size],
+            scaled: vec![0.0; environments * action_size],
+        }
+    }
+
+    /// What `member` is to act on, `[N, O]`.
+    pub(crate) fn observation(&self, member: usize) -> &[f32] {
+        let size = self.environments * self.observation_size;
+        &self.observations[member * size..(member + 1) * size]
+    }
+
+    pub(crate) fn observation_mut(&mut self, member: usize) -> &mut [f32] {
+        let size = self.environments * self.observation_size;
+        &mut self.observations[member * size..(member + 1) * size]
+    }
+
+    /// The canonical actions of `member`, `[N, A]`.
+    pub(crate) fn action(&self, member: usize) -> &[f32] {
+        let size = self.environments * self.action_size;
+        &self.actions[member * size..(member + 1) * size]
+    }
+
+    /// Asks the policy for actions on the current observations.
+    pub(crate) fn act(&mut self, policy: &impl Policy, acting: Acting) -> Result<(), TrainError> {
+        let shape = [self.population, self.environments, self.observation_size];
+        let data = TensorData::new(self.observations.clone(), shape);
+        let actions = policy.act(Tensor::from_data(data, policy.device()), acting)?;
+        let data =
+            actions.try_into_data().map_err(|error| ingle_core::Error::Execution(error.to_string()))?.convert::<f32>();
+        match data.as_slice::<f32>() {
+            Ok(actions) if actions.len() == self.actions.len() => {
+                self.actions.copy_from_slice(actions);
+                Ok(())
+            }
+            _ => Err(TrainError::Mismatch {
+                what: "action elements",
+                environment: self.actions.len(),
+                learner: data.num_elements(),
+            }),
+        }
+    }
+
+    /// Steps the environments of `member` with its actions; its observations are then the ones to act on next.
+    pub(crate) fn step<'a>(
+        &mut self,
+        member: usize,
+        vector: &'a mut dyn VectorEnvironment,
+    ) -> Result<&'a ingle_envs::VectorStep, TrainError> {
+        let size = self.action_size;
+        let start = member * self.environments * size;
+        for environment in 0..self.environments {
+            let canonical = &self.actions[start + environment * size..start + (environment + 1) * size];
+            let scaled = &mut self.scaled[environment * size..(environment + 1) * size];
+            vector.action_space().from_canonical(canonical, scaled)?;
+        }
+        let step = vector.step(&self.scaled)?;
+        let size = self.environments * self.observation_size;
+        self.observations[member * size..(member + 1) * size].copy_from_slice(&step.observation);
+        Ok(step)
+    }
+}

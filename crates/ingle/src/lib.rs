@@ -1,0 +1,67 @@
+//! Reinforcement learning on [burn](https://burn.dev): learning rules that are given their samples.
+//!
+//! # The idea
+//!
+//! In most frameworks a learner owns its data iterator and `step()` takes no argument, so nobody outside can touch a
+//! sample. Here a learning rule is a *stateless core* that is given its sample,
+//!
+//! ```text
+//! LearnerCore::step(&self, &mut State, Sample) -> StepOutput
+//! ```
+//!
+//! and a learner is core + state + sampler. Another reward (imitation, curiosity) is a [`SampleProcessor`] nested over
+//! any core: it learns on the sample, rewrites it, and hands it on.
+//!
+//! # Step a core with your own sample
+//!
+//! ```
+//! use ingle::burn::tensor::Tensor;
+//! use ingle::{LearnerCore, State, Transitions, sac::SacConfig};
+//!
+//! let device = ingle::device::open("flex")?;
+//! let sac = SacConfig { hidden: vec![64, 64], ..SacConfig::default() }.init(3, 1)?;
+//! let mut state = sac.init(/* seed */ 0, &device)?;
+//!
+//! // Where the sample comes from is your business. Shapes are [P, B, ...]: P learners, B rows.
+//! let sample = || Transitions {
+//!     observation: Tensor::zeros([1, 32, 3], &device),
+//!     action: Tensor::zeros([1, 32, 1], &device),
+//!     reward: Tensor::ones([1, 32], &device),
+//!     discount: Tensor::full([1, 32], 0.99, &device),
+//!     next_observation: Tensor::zeros([1, 32, 3], &device),
+//!     importance_weight: None,
+//!     keys: None,
+//! };
+//! let saved = state.save()?; // plain data: parameters, moments, random streams
+//! sac.step(&mut state, sample())?;
+//! state.load(&saved)?; // back to where it was, bit for bit
+//! let output = sac.step(&mut state, sample())?;
+//! println!("{:?}", output.metrics.read()?);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Train
+//!
+//! [`Trainer`] plays episodes, stores transitions and steps the learner in an exact ratio; the `ingle` command does it
+//! from the shell. See `examples/` for complete programs.
+//!
+//! # Devices and cargo features
+//!
+//! | feature | device names | what it is |
+//! |---|---|---|
+//! | `flex` (default) | `flex` | burn's pure Rust CPU backend |
+//! | `ndarray` | `ndarray` | burn's older CPU backend (deprecated in burn 0.22) |
+//! | `wgpu` | `wgpu`, `wgpu:1`, ... | any GPU through Vulkan, Metal or DirectX, with kernel fusion |
+//! | `cuda` | `cuda`, `cuda:1`, ... | NVIDIA GPUs, with kernel fusion |
+//! | `autotune` | | tunes matrix products on the first use of each shape |
+//!
+//! Algorithms know none of them: a device is chosen at run time by [`device::open`].
+
+pub mod device;
+
+pub use burn;
+pub use ingle_core::*;
+pub use ingle_envs as envs;
+pub use ingle_replay as replay;
+pub use ingle_train as train;
+pub use ingle_train::{TrainConfig, Trainer};

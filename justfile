@@ -1,0 +1,53 @@
+# Recipes for people who work on ingle; `just` lists them.
+
+features := "ndarray,wgpu"
+
+_default:
+    @just --list
+
+# Train SAC on Pendulum and print an evaluation.
+train *options:
+    cargo run --release -- train sac --env pendulum {{options}}
+
+# All tests, on flex, ndarray and wgpu (skipped, with the reason, where there is no adapter).
+test *options:
+    cargo test --release --workspace --features {{features}} {{options}}
+
+# The conformance suite on one device.
+laws device:
+    INGLE_DEVICE={{device}} cargo test --release -p ingle-testing --features {{features}} laws -- --nocapture
+
+# Replay reference traces of another directory.
+traces directory:
+    INGLE_TRACES={{directory}} cargo test --release -p ingle-testing --features {{features}} traces -- --nocapture
+
+# Formatting, lints, documentation.
+check:
+    cargo fmt --all --check
+    cargo clippy --release --workspace --all-targets --features {{features}} -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps --features {{features}}
+
+# Licences, bans and sources of the dependencies; spelling.
+audit:
+    cargo deny check licenses bans sources
+    typos
+
+# Micro-benchmarks.
+bench *options:
+    cargo bench -p ingle {{options}}
+
+# SAC on Pendulum, seeds 0 to 4: the returns that the README reports.
+results:
+    for seed in 0 1 2 3 4; do cargo run --release --quiet -- train sac --env pendulum --seed $seed --run runs/results/pendulum-$seed --json 2>/dev/null | tail -n 1; done
+
+# How long a clean build of the command line takes, with the default features and with wgpu.
+build-time:
+    cargo build --release --target-dir target/clean-flex --timings && cargo build --release --features wgpu --target-dir target/clean-wgpu --timings
+
+# Record the environments' reference trajectories anew (needs Python with gymnasium).
+fixtures python="python3":
+    {{python}} crates/ingle-envs/fixtures/record.py
+
+# What CI runs.
+ci:
+    bash .ci/run

@@ -39,7 +39,9 @@ fn sac_step(criterion: &mut Criterion) {
     let device = ingle::device::open("flex").expect("flex");
     let mut group = criterion.benchmark_group("sac step");
     for (batch, width) in [(256, 256), (256, 64), (1024, 256)] {
-        let core = SacConfig { hidden: vec![width; 2], ..SacConfig::default() }.init(OBSERVATION, ACTION).expect("a core");
+        let core = SacConfig { hidden: vec![width; 2], ..SacConfig::default() }
+            .init(OBSERVATION, ACTION)
+            .expect("a core");
         let mut state = core.init(0, &device).expect("a state");
         let mut replay = filled(&device, batch, 10_000);
         group.bench_function(format!("batch {batch}, width {width}"), |bencher| {

@@ -21,13 +21,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ..SacConfig::default()
     }
     .init(3, 1)?;
-    let replay =
-        UniformReplay::new(&ReplayConfig { batch: 64, population, ..ReplayConfig::new(3, 1) }, seed, &device)?;
+    let replay = UniformReplay::new(
+        &ReplayConfig { batch: 64, population, ..ReplayConfig::new(3, 1) },
+        seed,
+        &device,
+    )?;
     let learner = CoreLearner::new(sac, replay, seed, &device)?;
 
     // Each member plays, stores and learns on its own; member p is the learner that seed + p alone would give.
     let pendulum = |count| -> Result<Vec<Box<dyn VectorEnvironment>>, Box<dyn std::error::Error>> {
-        (0..population).map(|_| Ok(Box::new(make_vector("pendulum", count)?) as Box<dyn VectorEnvironment>)).collect()
+        (0..population)
+            .map(|_| Ok(Box::new(make_vector("pendulum", count)?) as Box<dyn VectorEnvironment>))
+            .collect()
     };
     let config = TrainConfig {
         steps: if quick { 300 } else { 6_000 },

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-/// Reinforcement learning on burn: SAC on any device, learners that are given their samples.
+/// Reinforcement learning on burn: SAC and TD3 on any device, learners that are given their samples.
 #[derive(Debug, Parser)]
 #[command(version, about, arg_required_else_help = true, after_help = EXIT_CODES)]
 pub(crate) struct Arguments {
@@ -26,10 +26,14 @@ pub(crate) enum Command {
     #[command(after_help = TRAIN_EXAMPLES)]
     Train(TrainOptions),
     /// Evaluate the policy of a run.
-    #[command(after_help = "Examples:\n  ingle eval runs/sac-pendulum-0\n  ingle eval runs/sac-pendulum-0 --episodes 100 --json")]
+    #[command(
+        after_help = "Examples:\n  ingle eval runs/sac-pendulum-0\n  ingle eval runs/sac-pendulum-0 --episodes 100 --json"
+    )]
     Eval(EvalOptions),
     /// Measure how many updates a second a learner makes.
-    #[command(after_help = "Examples:\n  ingle bench --learner sac --batch 256 --width 256 --device flex\n  ingle bench --batch 64,256,1024 --width 64,256 --threads 1 --json")]
+    #[command(
+        after_help = "Examples:\n  ingle bench --learner sac --batch 256 --width 256 --device flex\n  ingle bench --batch 64,256,1024 --width 64,256 --threads 1 --json"
+    )]
     Bench(BenchOptions),
     /// List the devices that are built in and there.
     Devices(DevicesOptions),
@@ -48,7 +52,7 @@ in its directory as config.toml and can be given to --config.";
 
 #[derive(Debug, Args)]
 pub(crate) struct TrainOptions {
-    /// The learner: sac
+    /// The learner: sac, td3
     pub(crate) learner: String,
     /// The environment: pendulum, mountain-car-continuous [default: pendulum]
     #[arg(long)]
@@ -102,7 +106,7 @@ pub(crate) struct EvalOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchOptions {
-    /// The learner: sac
+    /// The learner: sac, td3
     #[arg(long, default_value = "sac")]
     pub(crate) learner: String,
     /// Rows per member and update; several are measured one after the other

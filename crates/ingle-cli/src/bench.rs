@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use ingle::burn::tensor::Device;
 use ingle::random::RandomStream;
 use ingle::replay::{Data, ReplayConfig, Rows, UniformReplay};
-use ingle::{CoreLearner, Learner};
+use ingle::{Act, CoreLearner, Learner, Transitions};
 use serde_json::json;
 
 use crate::arguments::BenchOptions;
 use crate::error::CliError;
+use crate::learner::Job;
 use crate::{in_pool, learner};
 
 /// The shape of Gymnasium's `HalfCheetah` and the buffer that the published comparisons use.
@@ -66,7 +67,9 @@ pub(crate) fn run(options: &BenchOptions) -> Result<(), CliError> {
             for &width in &options.width {
                 for &population in &options.population {
                     let point = Point { device, batch, width, population };
-                    let measured = in_pool(options.threads, || measure(options, &point, &handle))?;
+                    let config = learner::bench_config(&options.learner, width, population);
+                    let job = BenchJob { options, batch, device: &handle };
+                    let measured = learner::with_core(&config, OBSERVATION, ACTION, job)?;
                     print(options, &point, &measured);
                 }
             }
@@ -75,14 +78,33 @@ pub(crate) fn run(options: &BenchOptions) -> Result<(), CliError> {
     Ok(())
 }
 
-fn measure(options: &BenchOptions, point: &Point<'_>, device: &Device) -> Result<Measured, CliError> {
-    let core = learner::bench_core(&options.learner, OBSERVATION, ACTION, point.width, point.population)?;
+/// The measurement of one point.
+struct BenchJob<'a> {
+    options: &'a BenchOptions,
+    batch: usize,
+    device: &'a Device,
+}
+
+impl Job for BenchJob<'_> {
+    type Output = Measured;
+
+    fn run<C: Act<Sample = Transitions, State: Send> + Send>(self, core: C) -> Result<Measured, CliError> {
+        in_pool(self.options.threads, || measure(self.options, core, self.batch, self.device))
+    }
+}
+
+fn measure<C: Act<Sample = Transitions>>(
+    options: &BenchOptions,
+    core: C,
+    batch: usize,
+    device: &Device,
+) -> Result<Measured, CliError> {
     let config = ReplayConfig {
         observation: OBSERVATION,
         action: ACTION,
         capacity: TRANSITIONS,
-        batch: point.batch,
-        population: point.population,
+        batch,
+        population: core.population(),
         data: Data::Shared,
     };
     let mut replay = UniformReplay::new(&config, 0, device)?;
@@ -99,7 +121,9 @@ fn measure(options: &BenchOptions, point: &Point<'_>, device: &Device) -> Result
         // Reading the last losses waits for all the work; it belongs to the time.
         let losses = last.map(|output| output.metrics.read()).transpose()?.unwrap_or_default();
         let seconds = start.elapsed().as_secs_f64();
-        if let Some((name, _)) = losses.iter().find(|(_, values)| values.iter().any(|value| !value.is_finite())) {
+        if let Some((name, _)) =
+            losses.iter().find(|(_, values)| values.iter().any(|value| !value.is_finite()))
+        {
             return Err(CliError::Other(format!("{name} is not finite: the measurement is void")));
         }
         Ok((updates, seconds))
@@ -112,7 +136,8 @@ fn measure(options: &BenchOptions, point: &Point<'_>, device: &Device) -> Result
     }
     rates.sort_by(f64::total_cmp);
     let middle = rates.len() / 2;
-    let median = if rates.len() % 2 == 1 { rates[middle] } else { f64::midpoint(rates[middle - 1], rates[middle]) };
+    let median =
+        if rates.len() % 2 == 1 { rates[middle] } else { f64::midpoint(rates[middle - 1], rates[middle]) };
     Ok(Measured { median, min: rates[0], max: rates[rates.len() - 1], threads: rayon::current_num_threads() })
 }
 
@@ -123,7 +148,8 @@ fn fill(replay: &mut UniformReplay) -> Result<(), CliError> {
         stream.fill_normal(&mut values);
         values
     };
-    let (observation, next_observation) = (normal(TRANSITIONS * OBSERVATION), normal(TRANSITIONS * OBSERVATION));
+    let (observation, next_observation) =
+        (normal(TRANSITIONS * OBSERVATION), normal(TRANSITIONS * OBSERVATION));
     let action: Vec<f32> = normal(TRANSITIONS * ACTION).into_iter().map(f32::tanh).collect();
     let reward = normal(TRANSITIONS);
     let discount: Vec<f32> = (0..TRANSITIONS).map(|row| if row % 100 == 0 { 0.0 } else { 0.99 }).collect();

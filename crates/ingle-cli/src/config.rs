@@ -5,6 +5,7 @@ use std::path::Path;
 
 use ingle::replay::{Data, ReplayConfig};
 use ingle::sac::SacConfig;
+use ingle::td3::Td3Config;
 use ingle::{Error, TrainConfig};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -31,6 +32,8 @@ pub(crate) struct RunConfig {
     pub(crate) replay: ReplaySettings,
     /// SAC.
     pub(crate) sac: SacConfig,
+    /// TD3.
+    pub(crate) td3: Td3Config,
 }
 
 /// Settings of the replay buffer.
@@ -61,6 +64,7 @@ impl Default for RunConfig {
             train: TrainConfig::default(),
             replay: ReplaySettings::default(),
             sac: SacConfig::default(),
+            td3: Td3Config::default(),
         }
     }
 }
@@ -106,8 +110,9 @@ impl RunConfig {
                 Err(error) => problems.push(format!("{}: {}", path.join("."), error.message().trim_end())),
             }
         }
-        let config: Self =
-            merged.try_into().map_err(|error: toml::de::Error| CliError::Config(vec![error.message().to_owned()]))?;
+        let config: Self = merged
+            .try_into()
+            .map_err(|error: toml::de::Error| CliError::Config(vec![error.message().to_owned()]))?;
         problems.extend(config.violations());
         if problems.is_empty() { Ok(config) } else { Err(CliError::Config(problems)) }
     }
@@ -120,9 +125,14 @@ impl RunConfig {
         }
         let sizes = [("replay.capacity", self.replay.capacity), ("replay.batch", self.replay.batch)];
         problems.extend(
-            sizes.iter().filter(|(_, size)| *size == 0).map(|(name, _)| format!("{name}: must be at least 1, got 0")),
+            sizes
+                .iter()
+                .filter(|(_, size)| *size == 0)
+                .map(|(name, _)| format!("{name}: must be at least 1, got 0")),
         );
-        for (section, result) in [("train", self.train.validate()), ("sac", self.sac.validate())] {
+        for (section, result) in
+            [("train", self.train.validate()), ("sac", self.sac.validate()), ("td3", self.td3.validate())]
+        {
             match result {
                 Err(Error::Config(list)) => {
                     problems.extend(list.into_iter().map(|problem| format!("{section}.{problem}")));
@@ -142,7 +152,8 @@ impl RunConfig {
 
     /// The configuration as a file.
     pub(crate) fn to_toml(&self) -> Result<String, CliError> {
-        toml::to_string(self).map_err(|error| CliError::Other(format!("cannot write the configuration: {error}")))
+        toml::to_string(self)
+            .map_err(|error| CliError::Other(format!("cannot write the configuration: {error}")))
     }
 }
 
@@ -168,7 +179,8 @@ fn parse_value(text: &str) -> Value {
 /// Puts a value at a dotted key.
 fn insert(table: &mut Table, key: &str, value: Value) -> Result<(), String> {
     let mut parts: Vec<&str> = key.split('.').collect();
-    let Some(last) = parts.pop().filter(|last| !last.is_empty() && parts.iter().all(|part| !part.is_empty())) else {
+    let Some(last) = parts.pop().filter(|last| !last.is_empty() && parts.iter().all(|part| !part.is_empty()))
+    else {
         return Err(format!("'{key}' is not a dotted key"));
     };
     let mut place = table;
@@ -229,7 +241,8 @@ mod tests {
     #[test]
     fn settings_are_laid_over_the_defaults() {
         let config =
-            resolve(&["env=mountain-car-continuous", "sac.hidden=[64, 64]", "sac.temperature.fixed=0.2"]).unwrap();
+            resolve(&["env=mountain-car-continuous", "sac.hidden=[64, 64]", "sac.temperature.fixed=0.2"])
+                .unwrap();
         assert_eq!(config.env, "mountain-car-continuous");
         assert_eq!(config.sac.hidden, [64, 64]);
         assert_eq!(config.sac.temperature, ingle::sac::Temperature::Fixed(0.2.into()));

@@ -14,8 +14,11 @@ pub(crate) fn run(options: &DevicesOptions) -> Result<(), CliError> {
         }
     }
     if !options.json {
-        let features =
-            [("ndarray", cfg!(feature = "ndarray")), ("wgpu", cfg!(feature = "wgpu")), ("cuda", cfg!(feature = "cuda"))];
+        let features = [
+            ("ndarray", cfg!(feature = "ndarray")),
+            ("wgpu", cfg!(feature = "wgpu")),
+            ("cuda", cfg!(feature = "cuda")),
+        ];
         let missing: Vec<&str> = features.iter().filter(|(_, built)| !built).map(|(name, _)| *name).collect();
         if !missing.is_empty() {
             println!("\nnot built in: {} (build with --features {})", missing.join(", "), missing.join(","));

@@ -2,14 +2,16 @@
 
 use std::time::Instant;
 
+use ingle::burn::tensor::Device;
 use ingle::envs::VectorEnvironment;
 use ingle::train::{EpisodeStatistics, read_record};
-use ingle::{Act, CoreLearner, State};
+use ingle::{Act, CoreLearner, Record, RecordItem, State, Transitions};
 use serde_json::json;
 
 use crate::arguments::EvalOptions;
 use crate::config::RunConfig;
 use crate::error::CliError;
+use crate::learner::Job;
 use crate::train::{CONFIG, STATE, environments};
 use crate::{in_pool, learner};
 
@@ -27,9 +29,9 @@ pub(crate) fn run(options: &EvalOptions) -> Result<(), CliError> {
     }
     let config = RunConfig::resolve(Some(&options.run.join(CONFIG)), &[], given)?;
     let device = ingle::device::open(&config.device)?;
-    let mut environments: Vec<Box<dyn VectorEnvironment>> = environments(&config, options.episodes)?;
-    let (observation, action) = (environments[0].observation_space().len(), environments[0].action_space().len());
-    let core = learner::core(&config, observation, action)?;
+    let environments: Vec<Box<dyn VectorEnvironment>> = environments(&config, options.episodes)?;
+    let (observation, action) =
+        (environments[0].observation_space().len(), environments[0].action_space().len());
     let path = options.run.join(STATE);
     if !path.is_file() {
         return Err(CliError::Input(format!(
@@ -38,15 +40,12 @@ pub(crate) fn run(options: &EvalOptions) -> Result<(), CliError> {
         )));
     }
     let record = read_record(&path)?;
-    let (members, updates) = in_pool(None, || {
-        let population = core.population();
-        let mut policy = CoreLearner::new(core, (), config.seed, &device)?;
-        policy.state.load(&record)?;
-        debug_assert_eq!(policy.state.save()?.0.len(), record.0.len());
-        let members = ingle::train::evaluate(&policy, &mut environments, options.seed)?;
-        debug_assert_eq!(members.len(), population);
-        Ok((members, policy.state.updates))
-    })?;
+    let updates = match record.0.get("updates") {
+        Some(RecordItem::Counter(updates)) => Some(*updates),
+        _ => None,
+    };
+    let job = EvalJob { seed: options.seed, config: &config, device, record, environments };
+    let members = learner::with_core(&config, observation, action, job)?;
     let best = members.iter().max_by(|a, b| a.mean_return.total_cmp(&b.mean_return));
     let Some(EpisodeStatistics { mean_return, std_return, mean_length, episodes }) = best.copied() else {
         return Err(CliError::Other("no episode was played".into()));
@@ -65,7 +64,34 @@ pub(crate) fn run(options: &EvalOptions) -> Result<(), CliError> {
             })
         );
     } else {
-        println!("mean return {mean_return:.1} ± {std_return:.1} over {episodes} episodes of {mean_length:.0} steps");
+        println!(
+            "mean return {mean_return:.1} ± {std_return:.1} over {episodes} episodes of {mean_length:.0} steps"
+        );
     }
     Ok(())
+}
+
+/// One evaluation of a saved state.
+struct EvalJob<'a> {
+    seed: u64,
+    config: &'a RunConfig,
+    device: Device,
+    record: Record,
+    environments: Vec<Box<dyn VectorEnvironment>>,
+}
+
+impl Job for EvalJob<'_> {
+    type Output = Vec<EpisodeStatistics>;
+
+    fn run<C: Act<Sample = Transitions, State: Send> + Send>(
+        self,
+        core: C,
+    ) -> Result<Self::Output, CliError> {
+        let Self { seed, config, device, record, mut environments } = self;
+        in_pool(None, || {
+            let mut policy = CoreLearner::new(core, (), config.seed, &device)?;
+            policy.state.load(&record)?;
+            Ok(ingle::train::evaluate(&policy, &mut environments, seed)?)
+        })
+    }
 }

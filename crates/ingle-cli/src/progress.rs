@@ -43,7 +43,8 @@ impl ProgressView {
         let updates = (progress.updates - before.updates) as f64 / seconds;
         let left = self.steps.saturating_sub(progress.env_steps) as f64 / steps.max(1e-9);
         let mean = progress.mean_return.map_or("–".to_owned(), |mean| format!("{mean:.1}"));
-        let message = format!("{steps:.0} steps/s  {updates:.0} updates/s  return {mean}  {} left", clock(left));
+        let message =
+            format!("{steps:.0} steps/s  {updates:.0} updates/s  return {mean}  {} left", clock(left));
         match &self.bar {
             Some(bar) => {
                 bar.set_position(progress.env_steps.min(self.steps));

@@ -3,16 +3,18 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ingle::burn::tensor::Device;
 use ingle::envs::{VectorEnvironment, make_vector};
 use ingle::replay::UniformReplay;
 use ingle::train::{EpisodeStatistics, MetricsFile, Summary, write_atomically, write_record};
-use ingle::{Act, CoreLearner, State, Trainer};
+use ingle::{Act, CoreLearner, State, Trainer, Transitions};
 use serde_json::json;
 use toml::Value;
 
 use crate::arguments::TrainOptions;
 use crate::config::RunConfig;
 use crate::error::CliError;
+use crate::learner::Job;
 use crate::progress::{ProgressView, clock};
 use crate::{in_pool, learner};
 
@@ -31,25 +33,16 @@ pub(crate) fn run(options: &TrainOptions) -> Result<(), CliError> {
     let environments = environments(&config, config.envs)?;
     let evaluation = self::environments(&config, config.train.evaluation_episodes)?;
     let spaces = (environments[0].observation_space().len(), environments[0].action_space().len());
-    let core = learner::core(&config, spaces.0, spaces.1)?;
-    let replay =
-        UniformReplay::new(&config.replay(spaces.0, spaces.1, core.population()), config.seed, &device)?;
     let directory = run_directory(options.run.as_deref(), &config)?;
-
-    let outcome = in_pool(options.threads, || {
-        let learner = CoreLearner::new(core, replay, config.seed, &device)?;
-        let mut trainer = Trainer::new(learner, environments, evaluation, config.train.clone(), config.seed)?;
-        fs::create_dir_all(&directory)
-            .map_err(|error| CliError::Other(format!("cannot create {}: {error}", directory.display())))?;
-        write_atomically(&directory.join(CONFIG), config.to_toml()?.as_bytes())?;
-        let mut metrics = MetricsFile::create(&directory.join(METRICS))?;
-        let mut progress = ProgressView::new(config.train.steps);
-        let summary = trainer.run(&mut [&mut metrics, &mut progress])?;
-        write_record(&directory.join(STATE), &trainer.learner.state.save()?)?;
-        let text = serde_json::to_string_pretty(&summary).map_err(|error| CliError::Other(error.to_string()))?;
-        write_atomically(&directory.join(SUMMARY), text.as_bytes())?;
-        Ok(summary)
-    });
+    let job = TrainJob {
+        config: &config,
+        device,
+        directory: &directory,
+        environments,
+        evaluation,
+        threads: options.threads,
+    };
+    let outcome = learner::with_core(&config, spaces.0, spaces.1, job);
     match outcome {
         Ok(summary) => {
             report(&summary, &directory, options.json);
@@ -65,9 +58,49 @@ pub(crate) fn run(options: &TrainOptions) -> Result<(), CliError> {
     }
 }
 
+/// A run from start to end.
+struct TrainJob<'a> {
+    config: &'a RunConfig,
+    device: Device,
+    directory: &'a Path,
+    environments: Vec<Box<dyn VectorEnvironment>>,
+    evaluation: Vec<Box<dyn VectorEnvironment>>,
+    threads: Option<usize>,
+}
+
+impl Job for TrainJob<'_> {
+    type Output = Summary;
+
+    fn run<C: Act<Sample = Transitions, State: Send> + Send>(self, core: C) -> Result<Summary, CliError> {
+        let Self { config, device, directory, environments, evaluation, threads } = self;
+        in_pool(threads, || {
+            let shape = config.replay(core.observation_size(), core.action_size(), core.population());
+            let replay = UniformReplay::new(&shape, config.seed, &device)?;
+            let learner = CoreLearner::new(core, replay, config.seed, &device)?;
+            let mut trainer =
+                Trainer::new(learner, environments, evaluation, config.train.clone(), config.seed)?;
+            fs::create_dir_all(directory).map_err(|error| {
+                CliError::Other(format!("cannot create {}: {error}", directory.display()))
+            })?;
+            write_atomically(&directory.join(CONFIG), config.to_toml()?.as_bytes())?;
+            let mut metrics = MetricsFile::create(&directory.join(METRICS))?;
+            let mut progress = ProgressView::new(config.train.steps);
+            let summary = trainer.run(&mut [&mut metrics, &mut progress])?;
+            write_record(&directory.join(STATE), &trainer.learner.state.save()?)?;
+            let text =
+                serde_json::to_string_pretty(&summary).map_err(|error| CliError::Other(error.to_string()))?;
+            write_atomically(&directory.join(SUMMARY), text.as_bytes())?;
+            Ok(summary)
+        })
+    }
+}
+
 /// One vector of environments for each member of the population.
-pub(crate) fn environments(config: &RunConfig, count: usize) -> Result<Vec<Box<dyn VectorEnvironment>>, CliError> {
-    (0..config.sac.population)
+pub(crate) fn environments(
+    config: &RunConfig,
+    count: usize,
+) -> Result<Vec<Box<dyn VectorEnvironment>>, CliError> {
+    (0..learner::population(config))
         .map(|_| Ok(Box::new(make_vector(&config.env, count)?) as Box<dyn VectorEnvironment>))
         .collect()
 }
@@ -83,8 +116,9 @@ fn resolve(options: &TrainOptions) -> Result<RunConfig, CliError> {
     ];
     for (key, number) in numbers {
         if let Some(number) = number {
-            let number = i64::try_from(number)
-                .map_err(|_| CliError::Config(vec![format!("{key}: must be at most {}, got {number}", i64::MAX)]))?;
+            let number = i64::try_from(number).map_err(|_| {
+                CliError::Config(vec![format!("{key}: must be at most {}, got {number}", i64::MAX)])
+            })?;
             given.push((key, Value::from(number)));
         }
     }
@@ -94,7 +128,8 @@ fn resolve(options: &TrainOptions) -> Result<RunConfig, CliError> {
 /// The directory for a new run. What is there must be empty: a run is never overwritten.
 fn run_directory(wanted: Option<&Path>, config: &RunConfig) -> Result<PathBuf, CliError> {
     let Some(directory) = wanted else {
-        let name = |number: usize| PathBuf::from("runs").join(format!("{}-{}-{number}", config.learner, config.env));
+        let name =
+            |number: usize| PathBuf::from("runs").join(format!("{}-{}-{number}", config.learner, config.env));
         let free = (0..).map(name).find(|directory| !directory.exists());
         return free.ok_or_else(|| CliError::Other("no free name for a run below runs/".into()));
     };

@@ -36,7 +36,15 @@ fn text(bytes: &[u8]) -> String {
 }
 
 const TINY: [&str; 10] = [
-    "--steps", "260", "--set", "sac.hidden=[8]", "--set", "train.warmup_steps=50", "--set", "replay.batch=8", "--set",
+    "--steps",
+    "260",
+    "--set",
+    "sac.hidden=[8]",
+    "--set",
+    "train.warmup_steps=50",
+    "--set",
+    "replay.batch=8",
+    "--set",
     "train.evaluation_episodes=3",
 ];
 
@@ -44,7 +52,10 @@ const TINY: [&str; 10] = [
 fn train_then_evaluate() {
     let scratch = Scratch::new();
     let run = scratch.path("run");
-    let output = ingle(&[&["train", "sac", "--env", "pendulum", "--json", "--run", &run], &TINY[..]].concat(), &scratch.0);
+    let output = ingle(
+        &[&["train", "sac", "--env", "pendulum", "--json", "--run", &run], &TINY[..]].concat(),
+        &scratch.0,
+    );
     assert!(output.status.success(), "{}", text(&output.stderr));
     let last: serde_json::Value = serde_json::from_str(text(&output.stdout).lines().last().unwrap()).unwrap();
     assert_eq!(last["env_steps"], 260);
@@ -54,8 +65,10 @@ fn train_then_evaluate() {
     for key in ["mean_return", "std_return", "seconds"] {
         assert!(last[key].is_f64(), "{key} in {last}");
     }
-    let mut files: Vec<String> =
-        std::fs::read_dir(&run).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    let mut files: Vec<String> = std::fs::read_dir(&run)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
     files.sort();
     assert_eq!(files, ["config.toml", "metrics.jsonl", "state.safetensors", "summary.json"]);
 
@@ -72,7 +85,8 @@ fn train_then_evaluate() {
     let again = scratch.path("again");
     let config = format!("{run}/config.toml");
     let output = ingle(&["train", "sac", "--config", &config, "--json", "--run", &again], &scratch.0);
-    let repeated: serde_json::Value = serde_json::from_str(text(&output.stdout).lines().last().unwrap()).unwrap();
+    let repeated: serde_json::Value =
+        serde_json::from_str(text(&output.stdout).lines().last().unwrap()).unwrap();
     assert_eq!(repeated["mean_return"], last["mean_return"]);
     let state = |run: &str| std::fs::read(format!("{run}/state.safetensors")).unwrap();
     assert!(state(&run) == state(&again), "equal configurations give equal agents, bit for bit");
@@ -101,7 +115,16 @@ fn a_population_is_trained_and_its_best_member_reported() {
     let scratch = Scratch::new();
     let run = scratch.path("run");
     let arguments = [
-        "train", "sac", "--run", &run, "--envs", "2", "--set", "sac.population=3", "--set", "sac.tau=[0.001, 0.01, 0.1]",
+        "train",
+        "sac",
+        "--run",
+        &run,
+        "--envs",
+        "2",
+        "--set",
+        "sac.population=3",
+        "--set",
+        "sac.tau=[0.001, 0.01, 0.1]",
     ];
     let output = ingle(&[&arguments, &TINY[..]].concat(), &scratch.0);
     assert!(output.status.success(), "{}", text(&output.stderr));
@@ -113,7 +136,8 @@ fn a_population_is_trained_and_its_best_member_reported() {
 fn bad_input_is_named_and_leaves_nothing_behind() {
     let scratch = Scratch::new();
     std::fs::write(scratch.path("broken.toml"), "train = [").unwrap();
-    std::fs::write(scratch.path("negative.toml"), "[sac]\nactor_learning_rate = -1e-3\n[train]\nstepz = 5\n").unwrap();
+    std::fs::write(scratch.path("negative.toml"), "[sac]\nactor_learning_rate = -1e-3\n[train]\nstepz = 5\n")
+        .unwrap();
     let absent_wgpu = if cfg!(feature = "wgpu") { "is not there" } else { "is not built in" };
     let absent_cuda = if cfg!(feature = "cuda") { "is not there" } else { "is not built in" };
     let cases: &[(&[&str], i32, &str)] = &[
@@ -151,7 +175,8 @@ fn bad_input_is_named_and_leaves_nothing_behind() {
         assert!(!error.contains("panicked"), "{arguments:?}: {error}");
         assert!(output.stdout.is_empty(), "{arguments:?}: {}", text(&output.stdout));
     }
-    let left: Vec<_> = std::fs::read_dir(&scratch.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(&scratch.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 2, "{left:?}");
 }
 
@@ -191,7 +216,10 @@ fn bench_prints_a_table_or_one_object_a_point() {
     assert_eq!(points.len(), 2);
     for (point, batch) in points.iter().zip([4, 8]) {
         assert_eq!(point["batch"], batch);
-        assert_eq!((&point["width"], &point["population"], &point["threads"]), (&8.into(), &1.into(), &1.into()));
+        assert_eq!(
+            (&point["width"], &point["population"], &point["threads"]),
+            (&8.into(), &1.into(), &1.into())
+        );
         let rate = &point["updates_per_s"];
         let (min, median, max) = (rate["min"].as_f64(), rate["median"].as_f64(), rate["max"].as_f64());
         assert!(min > Some(0.0) && min <= median && median <= max, "{rate}");

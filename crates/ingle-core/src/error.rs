@@ -85,19 +85,9 @@ impl Violations {
         }
     }
 
-    /// Takes over the violations of a part of the configuration.
-    ///
-    /// # Errors
-    /// Passes on every error that is not [`Error::Config`].
-    pub fn include<T>(&mut self, part: Result<T>) -> Result<Option<T>> {
-        match part {
-            Ok(value) => Ok(Some(value)),
-            Err(Error::Config(list)) => {
-                self.0.extend(list);
-                Ok(None)
-            }
-            Err(other) => Err(other),
-        }
+    /// Notes a violation, if there is one.
+    pub fn note(&mut self, violation: Option<String>) {
+        self.0.extend(violation);
     }
 
     /// Ends the collection.

@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::processor::SampleProcessor;
 use crate::state::State;
-use crate::{Feedback, Result, StepOutput};
+use crate::{Error, Feedback, Result, StepOutput};
 
 /// A learning rule: configuration only. Everything that changes is in its `State`.
 ///
@@ -75,6 +75,31 @@ pub trait Act: LearnerCore {
     /// # Errors
     /// If the observation or the noise has another shape.
     fn act(&self, state: &Self::State, observation: Tensor<3>, acting: Acting) -> Result<Tensor<3>>;
+}
+
+/// Checks what a core is to act on: every core's first line in [`Act::act`].
+///
+/// # Errors
+/// [`Error::Shape`] if the observation or the noise has another shape.
+pub fn check_acting(core: &impl Act, observation: &Tensor<3>, acting: &Acting) -> Result<()> {
+    let [members, batch, size] = observation.dims();
+    let population = core.population();
+    if size != core.observation_size() || (members != population && members != 1) {
+        return Err(Error::Shape {
+            field: "observation",
+            expected: format!("[{population} or 1, B, {}]", core.observation_size()),
+            actual: vec![members, batch, size],
+        });
+    }
+    let shape = [population, batch, core.action_size()];
+    match acting {
+        Acting::Exploring(noise) if noise.dims() != shape => Err(Error::Shape {
+            field: "noise",
+            expected: format!("{shape:?}"),
+            actual: noise.dims().to_vec(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// A source of samples that belongs to a learner.

@@ -1,4 +1,4 @@
-//! The seams of [ingle](https://docs.rs/ingle), networks with a population axis, Adam, and SAC.
+//! The seams of [ingle](https://docs.rs/ingle), networks with a population axis, Adam, SAC and TD3.
 //!
 //! A learning rule is a stateless core that is given its sample: [`LearnerCore::step`] takes the state and the sample
 //! and touches nothing else. [`CoreLearner`] puts core, state and sampler together; [`Nested`] puts a
@@ -39,9 +39,12 @@ pub mod random;
 pub mod sac;
 pub mod sample;
 pub mod state;
+pub mod td3;
 
 pub use error::{Error, Result, Violations};
-pub use learner::{Act, Acting, CoreLearner, ExplicitNoise, Learner, LearnerCore, NestedLearner, Policy, Sampler};
+pub use learner::{
+    Act, Acting, CoreLearner, ExplicitNoise, Learner, LearnerCore, NestedLearner, Policy, Sampler,
+};
 pub use metrics::{Feedback, Keys, Metrics, StepOutput};
 pub use optimiser::PerMember;
 pub use processor::{Nested, NestedState, SampleProcessor};

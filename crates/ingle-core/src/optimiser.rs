@@ -146,7 +146,13 @@ impl PerMember {
     }
 
     /// Why these values do not do for `name`, if they do not: another count than P, or one out of range.
-    pub fn violation(&self, name: &str, population: usize, range: &str, valid: impl Fn(f64) -> bool) -> Option<String> {
+    pub fn violation(
+        &self,
+        name: &str,
+        population: usize,
+        range: &str,
+        valid: impl Fn(f64) -> bool,
+    ) -> Option<String> {
         match self {
             Self::Each(values) if values.len() != population => {
                 Some(format!("{name}: {} values for a population of {population}", values.len()))

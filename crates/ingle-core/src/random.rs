@@ -108,9 +108,9 @@ pub fn normal_noise(
 /// layer leaves the random stream of what it wraps as it was.
 pub fn derive_seed(seed: u64, name: &str) -> u64 {
     // FNV-1a over the name, then one round of SplitMix64: stable on every platform and release.
-    let name = name
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let name = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     let mut mixed = seed.wrapping_add(name).wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

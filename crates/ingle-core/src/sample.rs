@@ -91,7 +91,10 @@ impl Transitions {
             }
             Err(Error::Shape {
                 field,
-                expected: format!("[{population} or 1, {}]", tail.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
+                expected: format!(
+                    "[{population} or 1, {}]",
+                    tail.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
+                ),
                 actual: actual.to_vec(),
             })
         };

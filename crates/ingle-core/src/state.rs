@@ -68,7 +68,11 @@ pub trait State: Clone {
         let mut stacked = first.clone();
         let mut stacker = Stacker { columns, count: states.len(), problems: Vec::new() };
         stacked.visit(&mut Visitor::new(&mut stacker));
-        if stacker.problems.is_empty() { Ok(stacked) } else { Err(Error::Record(stacker.problems.join("; "))) }
+        if stacker.problems.is_empty() {
+            Ok(stacked)
+        } else {
+            Err(Error::Record(stacker.problems.join("; ")))
+        }
     }
 }
 
@@ -301,7 +305,8 @@ impl Stacker {
 
 impl Visit for Stacker {
     fn tensor(&mut self, name: &str, value: &mut Tensor<2>) {
-        let column = self.column(name, |item| if let Item::Tensor(tensor) = item { Some(tensor) } else { None });
+        let column =
+            self.column(name, |item| if let Item::Tensor(tensor) = item { Some(tensor) } else { None });
         let width = value.dims()[1];
         if column.iter().any(|tensor| tensor.dims()[1] != width) {
             self.problems.push(format!("{name} has different sizes"));
@@ -311,12 +316,14 @@ impl Visit for Stacker {
     }
 
     fn streams(&mut self, name: &str, value: &mut Vec<RandomStream>) {
-        let column = self.column(name, |item| if let Item::Streams(streams) = item { Some(streams) } else { None });
+        let column =
+            self.column(name, |item| if let Item::Streams(streams) = item { Some(streams) } else { None });
         *value = column.into_iter().flatten().collect();
     }
 
     fn counter(&mut self, name: &str, value: &mut u64) {
-        let column = self.column(name, |item| if let Item::Counter(count) = item { Some(count) } else { None });
+        let column =
+            self.column(name, |item| if let Item::Counter(count) = item { Some(count) } else { None });
         if column.iter().any(|count| count != value) {
             self.problems.push(format!("{name} differs: {column:?}"));
         }

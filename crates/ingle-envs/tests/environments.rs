@@ -767,6 +767,8 @@ fn bounded_box() -> impl Strategy<Value = BoxSpace> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn the_canonical_map_is_onto_the_box(
         space in bounded_box(),

@@ -81,7 +81,8 @@ impl RateLimiter {
     pub fn may_insert(&self, count: u64) -> bool {
         let inserts = self.inserts + count;
         self.inserts < self.min_size
-            || inserts as f64 * self.samples_per_insert - self.samples as f64 <= self.max_difference + ROUNDING
+            || inserts as f64 * self.samples_per_insert - self.samples as f64
+                <= self.max_difference + ROUNDING
     }
 
     /// Whether a sample may be drawn now.

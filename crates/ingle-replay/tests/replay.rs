@@ -63,7 +63,7 @@ fn sampled(replay: &mut UniformReplay) -> Vec<u64> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_ring_holds_what_a_queue_would(capacity in 1_usize..12, counts in prop::collection::vec(0_u64..15, 1..8)) {
@@ -130,7 +130,12 @@ fn a_loop_that_samples_when_due_keeps_the_ratio_exact() {
                 limiter.sample().unwrap();
             }
             let due = (limiter.inserts() as f64 - 100.0).max(0.0) * ratio;
-            assert_eq!(limiter.samples(), (due + 1e-6).floor() as u64, "{ratio} {at_once} at {}", limiter.inserts());
+            assert_eq!(
+                limiter.samples(),
+                (due + 1e-6).floor() as u64,
+                "{ratio} {at_once} at {}",
+                limiter.inserts()
+            );
         }
     }
 }
@@ -205,7 +210,8 @@ fn sampling_is_uniform() {
 
 #[test]
 fn bad_sizes_and_rows_are_refused() {
-    let zero = ReplayConfig { observation: 0, action: 0, capacity: 0, batch: 0, population: 0, data: Data::Own };
+    let zero =
+        ReplayConfig { observation: 0, action: 0, capacity: 0, batch: 0, population: 0, data: Data::Own };
     match UniformReplay::new(&zero, 0, &Device::flex()) {
         Err(Error::Config(problems)) => assert_eq!(problems.len(), 5, "{problems:?}"),
         other => panic!("{other:?}"),

@@ -81,7 +81,15 @@ impl<S: Rewarded> SampleProcessor for Scale<S> {
     }
 
     fn process(&self, state: &mut ScaleState, sample: S) -> Result<(S, Metrics)> {
-        let reward = sample.transitions().reward.clone() * state.factor.clone();
+        let reward = sample.transitions().reward.clone();
+        if reward.dtype() != state.factor.dtype() {
+            return Err(Error::Precision {
+                field: "reward",
+                expected: format!("{:?}", state.factor.dtype()),
+                actual: format!("{:?}", reward.dtype()),
+            });
+        }
+        let reward = reward * state.factor.clone();
         state.factor = state.factor.clone().mul_scalar(2.0);
         state.stream[0].index(10);
         if self.fail {

@@ -111,8 +111,11 @@ where
     let order: Vec<usize> = (0..SIZES.batch).map(|row| (row * 5 + 3) % SIZES.batch).collect();
     let (mut a, mut b) = (state.clone(), state);
     let plain = core.step_with_noise(&mut a, sample.clone(), noise.clone()).unwrap().feedback.unwrap();
-    let permuted =
-        core.step_with_noise(&mut b, sample.permute(&order), noise.permute(&order)).unwrap().feedback.unwrap();
+    let permuted = core
+        .step_with_noise(&mut b, sample.permute(&order), noise.permute(&order))
+        .unwrap()
+        .feedback
+        .unwrap();
     let law = "law 4 (rows)";
     assert_same(subject.name, law, &a.save().unwrap(), &b.save().unwrap(), tolerance(precision));
     let (plain_keys, permuted_keys) = (plain.keys.unwrap(), permuted.keys.unwrap());

@@ -4,6 +4,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use ingle::Transitions;
 use ingle::random::RandomStream;
 use ingle::sac::SacNoise;
+use ingle::td3::Td3Noise;
 
 /// Sizes of a sample.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +46,12 @@ pub trait TestNoise: Clone {
 }
 
 /// Standard normal numbers in that shape.
-pub fn normal<const D: usize>(shape: [usize; D], stream: &mut RandomStream, precision: DType, device: &Device) -> Tensor<D> {
+pub fn normal<const D: usize>(
+    shape: [usize; D],
+    stream: &mut RandomStream,
+    precision: DType,
+    device: &Device,
+) -> Tensor<D> {
     let mut values = vec![0.0; shape.iter().product()];
     stream.fill_normal(&mut values);
     Tensor::from_data(TensorData::new(values, shape), (device, precision))
@@ -64,7 +70,10 @@ impl TestSample for Transitions {
     fn random(sizes: Sizes, seed: u64, precision: DType, device: &Device) -> Self {
         let Sizes { population, batch, observation, action } = sizes;
         let mut stream = RandomStream::new(seed, 77);
-        let discount = (0..population * batch).map(|row| if row % 5 == 0 { 0.0 } else { 0.99_f32 }).collect::<Vec<_>>();
+        // Each member has a discount factor of its own, and every fifth row is terminal.
+        let gamma = |row: usize| 0.99 - 0.05 * (row / batch) as f32;
+        let discount: Vec<f32> =
+            (0..population * batch).map(|row| if row % 5 == 0 { 0.0 } else { gamma(row) }).collect();
         Self {
             observation: normal([population, batch, observation], &mut stream, precision, device),
             action: normal([population, batch, action], &mut stream, precision, device).tanh(),
@@ -78,9 +87,10 @@ impl TestSample for Transitions {
 
     fn permute(&self, rows: &[usize]) -> Self {
         let batch = self.batch();
-        let keys = self.keys.as_ref().map(|keys| {
-            keys.chunks(batch).flat_map(|member| rows.iter().map(|&row| member[row])).collect()
-        });
+        let keys = self
+            .keys
+            .as_ref()
+            .map(|keys| keys.chunks(batch).flat_map(|member| rows.iter().map(|&row| member[row])).collect());
         Self {
             observation: permuted(&self.observation, rows),
             action: permuted(&self.action, rows),
@@ -122,22 +132,34 @@ impl TestSample for Transitions {
         let other = if self.reward.dtype() == DType::F32 { DType::F16 } else { DType::F32 };
         let device = self.reward.device();
         let mut spoiled = vec![
-            ("observation", Self { observation: self.observation.clone().narrow(1, 0, batch - 1), ..self.clone() }),
+            (
+                "observation",
+                Self { observation: self.observation.clone().narrow(1, 0, batch - 1), ..self.clone() },
+            ),
             ("action", Self { action: self.action.clone().repeat_dim(2, 2), ..self.clone() }),
             ("reward", Self { reward: self.reward.clone().repeat_dim(1, 2), ..self.clone() }),
             ("discount", Self { discount: self.discount.clone().narrow(1, 0, 1), ..self.clone() }),
             (
                 "next_observation",
-                Self { next_observation: self.next_observation.clone().repeat_dim(2, observation + 1), ..self.clone() },
+                Self {
+                    next_observation: self.next_observation.clone().repeat_dim(2, observation + 1),
+                    ..self.clone()
+                },
             ),
             (
                 "importance_weight",
-                Self { importance_weight: self.importance_weight.clone().map(|w| w.repeat_dim(1, 3)), ..self.clone() },
+                Self {
+                    importance_weight: self.importance_weight.clone().map(|w| w.repeat_dim(1, 3)),
+                    ..self.clone()
+                },
             ),
             ("keys", Self { keys: Some([7].into()), ..self.clone() }),
             (
                 "population",
-                Self { reward: Tensor::zeros([population + 2, batch], (&device, self.reward.dtype())), ..self.clone() },
+                Self {
+                    reward: Tensor::zeros([population + 2, batch], (&device, self.reward.dtype())),
+                    ..self.clone()
+                },
             ),
         ];
         // A type that the device has, and the state does not.
@@ -160,5 +182,17 @@ impl TestNoise for SacNoise {
 
     fn permute(&self, rows: &[usize]) -> Self {
         Self { next: permuted(&self.next, rows), current: permuted(&self.current, rows) }
+    }
+}
+
+impl TestNoise for Td3Noise {
+    fn random(sizes: Sizes, seed: u64, precision: DType, device: &Device) -> Self {
+        let Sizes { population, batch, action, .. } = sizes;
+        let mut stream = RandomStream::new(seed, 78);
+        Self { next: normal([population, batch, action], &mut stream, precision, device) }
+    }
+
+    fn permute(&self, rows: &[usize]) -> Self {
+        Self { next: permuted(&self.next, rows) }
     }
 }

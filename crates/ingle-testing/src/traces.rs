@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use ingle::network::{Layout, Network};
-use ingle::sac::{Sac, SacConfig, SacNoise, SacState, Temperature};
-use ingle::{ExplicitNoise, LearnerCore, Transitions};
+use ingle::sac::{SacConfig, SacNoise, SacState, Temperature};
+use ingle::td3::{Td3Config, Td3Noise, Td3State};
+use ingle::{ExplicitNoise, Transitions};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 
@@ -34,6 +35,10 @@ pub struct Meta {
     #[serde(default = "one")]
     target_update_interval: u64,
     max_gradient_norm: Option<f64>,
+    policy_delay: u64,
+    target_noise: f64,
+    noise_clip: f64,
+    bc_alpha: Option<f64>,
 }
 
 fn one() -> u64 {
@@ -53,6 +58,20 @@ pub struct Trace {
 struct Reference {
     shape: Vec<usize>,
     values: Vec<f64>,
+}
+
+/// A network of a learner: its name in the trace, its layout, how many critics it has, and where it is in the state.
+struct Part<'a, S> {
+    name: &'static str,
+    layout: &'a Layout,
+    critics: Option<usize>,
+    of: fn(&mut S) -> &mut Tensor<2>,
+}
+
+impl<S> Part<'_, S> {
+    fn path(&self, prefix: &str) -> String {
+        if self.name.is_empty() { prefix.to_owned() } else { format!("{prefix}/{}", self.name) }
+    }
 }
 
 /// How a replay went.
@@ -103,7 +122,8 @@ pub fn directory() -> PathBuf {
 /// # Panics
 /// If there is none, or one cannot be read: a check that checks nothing must not pass.
 pub fn read_all(directory: &Path) -> Vec<Trace> {
-    let entries = std::fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    let entries =
+        std::fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
     let mut paths: Vec<PathBuf> = entries
         .map(|entry| entry.expect("a directory entry").path())
         .filter(|path| path.extension().is_some_and(|ending| ending == "safetensors"))
@@ -126,7 +146,10 @@ impl Trace {
         let file = SafeTensors::deserialize(&bytes).expect("a safetensors file");
         let tensors = file.iter().map(|(name, view)| {
             assert_eq!(view.dtype(), safetensors::Dtype::F64, "{name}");
-            let values = view.data().chunks_exact(8).map(|bytes| f64::from_le_bytes(bytes.try_into().expect("8 bytes")));
+            let values = view
+                .data()
+                .chunks_exact(8)
+                .map(|bytes| f64::from_le_bytes(bytes.try_into().expect("8 bytes")));
             (name.to_owned(), Reference { shape: view.shape().to_vec(), values: values.collect() })
         });
         Self { name, meta: serde_json::from_str(meta).expect("the metadata"), tensors: tensors.collect() }
@@ -139,6 +162,7 @@ impl Trace {
     pub fn replay(&self, precision: DType, device: &Device) -> Outcome {
         match self.meta.learner.as_str() {
             "sac" => self.replay_sac(precision, device),
+            "td3" => self.replay_td3(precision, device),
             learner => Outcome::NotRun { learner: learner.to_owned() },
         }
     }
@@ -162,72 +186,137 @@ impl Trace {
         .init(meta.observation, meta.action)
         .expect("the trace's settings")
         .with_precision(precision);
-        let mut state = sac.init(0, device).expect("a state");
-        let put = |values: Vec<f64>| {
-            let shape = [1, values.len()];
-            Tensor::from_data(TensorData::new(values, shape), (device, precision))
+        let (actor, critic) = (sac.actor().layout(), sac.critic().layout());
+        let log_alpha = {
+            let mut layout = Layout::default();
+            layout.push("log_alpha", [1]);
+            layout
         };
-        state.actor.parameters = put(self.parameters("init/actor", sac.actor().layout(), None));
-        state.critic.parameters = put(self.parameters("init/critic", sac.critic().layout(), Some(meta.critics)));
-        state.target_critic = put(self.parameters("init/target_critic", sac.critic().layout(), Some(meta.critics)));
-        state.log_alpha.parameters = put(self.tensor("init/log_alpha").values.clone());
+        let parts: Vec<Part<'_, SacState>> = vec![
+            Part { name: "actor", layout: actor, critics: None, of: |state| &mut state.actor.parameters },
+            Part {
+                name: "critic",
+                layout: critic,
+                critics: Some(meta.critics),
+                of: |state| &mut state.critic.parameters,
+            },
+            Part {
+                name: "target_critic",
+                layout: critic,
+                critics: Some(meta.critics),
+                of: |state| &mut state.target_critic,
+            },
+            Part { name: "", layout: &log_alpha, critics: None, of: |state| &mut state.log_alpha.parameters },
+        ];
+        // A temperature that is not learned has no loss; the reference writes 0.
+        let absent = if meta.learn_alpha { None } else { Some("temperature_loss") };
+        self.run(&sac, &parts, absent, precision, device, |step| SacNoise {
+            next: self.rows(&format!("step/{step}/noise_next"), precision, device),
+            current: self.rows(&format!("step/{step}/noise"), precision, device),
+        })
+    }
 
+    fn replay_td3(&self, precision: DType, device: &Device) -> Outcome {
+        let meta = &self.meta;
+        let td3 = Td3Config {
+            hidden: meta.hidden.clone(),
+            critics: meta.critics,
+            actor_learning_rate: meta.lr.into(),
+            critic_learning_rate: meta.lr.into(),
+            tau: meta.tau.into(),
+            policy_delay: meta.policy_delay,
+            target_noise: meta.target_noise.into(),
+            noise_clip: meta.noise_clip.into(),
+            behaviour_cloning: meta.bc_alpha.map(Into::into),
+            max_gradient_norm: meta.max_gradient_norm,
+            ..Td3Config::default()
+        }
+        .init(meta.observation, meta.action)
+        .expect("the trace's settings")
+        .with_precision(precision);
+        let (actor, critic) = (td3.actor().layout(), td3.critic().layout());
+        let parts: Vec<Part<'_, Td3State>> = vec![
+            Part { name: "actor", layout: actor, critics: None, of: |state| &mut state.actor.parameters },
+            Part {
+                name: "critic",
+                layout: critic,
+                critics: Some(meta.critics),
+                of: |state| &mut state.critic.parameters,
+            },
+            Part { name: "target_actor", layout: actor, critics: None, of: |state| &mut state.target_actor },
+            Part {
+                name: "target_critic",
+                layout: critic,
+                critics: Some(meta.critics),
+                of: |state| &mut state.target_critic,
+            },
+        ];
+        // An update that leaves the actor alone has no loss of it; the reference writes 0.
+        self.run(&td3, &parts, Some("actor_loss"), precision, device, |step| Td3Noise {
+            next: self.rows(&format!("step/{step}/noise_next"), precision, device),
+        })
+    }
+
+    /// Puts the initial parameters in, steps, and compares. An output named `absent` counts as 0 where we have none.
+    fn run<C: ExplicitNoise<Sample = Transitions>>(
+        &self,
+        core: &C,
+        parts: &[Part<'_, C::State>],
+        absent: Option<&'static str>,
+        precision: DType,
+        device: &Device,
+        noise: impl Fn(usize) -> C::Noise,
+    ) -> Outcome {
+        let mut state = core.init(0, device).expect("a state");
+        for part in parts {
+            let values = self.parameters(&part.path("init"), part.layout, part.critics);
+            let shape = [1, values.len()];
+            *(part.of)(&mut state) = Tensor::from_data(TensorData::new(values, shape), (device, precision));
+        }
         let mut comparison = Comparison::new(precision);
-        for step in 0..meta.steps {
-            let field = |name: &str| format!("step/{step}/{name}");
-            let sample = Transitions {
-                observation: self.rows(&field("observation"), precision, device),
-                action: self.rows(&field("action"), precision, device),
-                reward: self.column(&field("reward"), precision, device),
-                discount: self.column(&field("discount"), precision, device),
-                next_observation: self.rows(&field("next_observation"), precision, device),
-                importance_weight: self
-                    .tensors
-                    .contains_key(&field("importance_weight"))
-                    .then(|| self.column(&field("importance_weight"), precision, device)),
-                keys: None,
-            };
-            let noise = SacNoise {
-                next: self.rows(&field("noise_next"), precision, device),
-                current: self.rows(&field("noise"), precision, device),
-            };
-            let output = sac.step_with_noise(&mut state, sample, noise).expect("a step");
-            self.compare_sac(step, &sac, &state, &mut comparison);
-            let feedback = output.feedback.expect("feedback");
-            let mut ours: BTreeMap<&str, Vec<f64>> = output.metrics.read().expect("metrics").into_iter().collect();
-            ours.insert("td_error", numbers(feedback.td_error.to_data()));
-            if !meta.learn_alpha {
-                // A temperature that is not learned has no loss; the reference writes 0.
-                ours.insert("temperature_loss", vec![0.0]);
+        for step in 0..self.meta.steps {
+            let sample = self.sample(step, precision, device);
+            let output = core.step_with_noise(&mut state, sample, noise(step)).expect("a step");
+            for part in parts {
+                let path = part.path(&format!("expect/{step}"));
+                let ours = numbers((part.of)(&mut state).to_data());
+                comparison.add(&path, step, &ours, &self.parameters(&path, part.layout, part.critics));
             }
+            let mut ours: BTreeMap<&str, Vec<f64>> =
+                absent.map(|name| (name, vec![0.0])).into_iter().collect();
+            ours.extend(output.metrics.read().expect("metrics"));
+            ours.insert("td_error", numbers(output.feedback.expect("feedback").td_error.to_data()));
             self.compare_outputs(step, &ours, &mut comparison);
         }
         comparison.finish()
     }
 
-    /// Compares every output that the trace has; one that we do not have is an error.
-    fn compare_outputs(&self, step: usize, ours: &BTreeMap<&str, Vec<f64>>, comparison: &mut Comparison) {
-        let prefix = format!("expect/{step}/output/");
-        for (name, reference) in self.tensors.range(prefix.clone()..).take_while(|(name, _)| name.starts_with(&prefix)) {
-            let ours = ours.get(&name[prefix.len()..]).unwrap_or_else(|| panic!("{}: no {name}", self.name));
-            comparison.add(name, step, ours, &reference.values);
+    fn sample(&self, step: usize, precision: DType, device: &Device) -> Transitions {
+        let field = |name: &str| format!("step/{step}/{name}");
+        let weight = field("importance_weight");
+        Transitions {
+            observation: self.rows(&field("observation"), precision, device),
+            action: self.rows(&field("action"), precision, device),
+            reward: self.column(&field("reward"), precision, device),
+            discount: self.column(&field("discount"), precision, device),
+            next_observation: self.rows(&field("next_observation"), precision, device),
+            importance_weight: self
+                .tensors
+                .contains_key(&weight)
+                .then(|| self.column(&weight, precision, device)),
+            keys: None,
         }
     }
 
-    fn compare_sac(&self, step: usize, sac: &Sac, state: &SacState, comparison: &mut Comparison) {
-        let critics = Some(self.meta.critics);
-        let parts = [
-            ("actor", &state.actor.parameters, sac.actor().layout(), None),
-            ("critic", &state.critic.parameters, sac.critic().layout(), critics),
-            ("target_critic", &state.target_critic, sac.critic().layout(), critics),
-        ];
-        for (name, parameters, layout, ensemble) in parts {
-            let prefix = format!("expect/{step}/{name}");
-            comparison.add(&prefix, step, &numbers(parameters.to_data()), &self.parameters(&prefix, layout, ensemble));
+    /// Compares every output that the trace has; one that we do not have is an error.
+    fn compare_outputs(&self, step: usize, ours: &BTreeMap<&str, Vec<f64>>, comparison: &mut Comparison) {
+        let prefix = format!("expect/{step}/output/");
+        for (name, reference) in
+            self.tensors.range(prefix.clone()..).take_while(|(name, _)| name.starts_with(&prefix))
+        {
+            let ours = ours.get(&name[prefix.len()..]).unwrap_or_else(|| panic!("{}: no {name}", self.name));
+            comparison.add(name, step, ours, &reference.values);
         }
-        let name = format!("expect/{step}/log_alpha");
-        let log_alpha = numbers(state.log_alpha.parameters.to_data());
-        comparison.add(&name, step, &log_alpha, &self.tensor(&name).values);
     }
 
     fn tensor(&self, name: &str) -> &Reference {
@@ -245,7 +334,12 @@ impl Trace {
                     None => format!("{prefix}/{name}"),
                 };
                 let tensor = self.tensor(&name);
-                assert_eq!(tensor.values.len() * shape[0], shape.iter().product::<usize>(), "{}: {name}", self.name);
+                assert_eq!(
+                    tensor.values.len() * shape[0],
+                    shape.iter().product::<usize>(),
+                    "{}: {name}",
+                    self.name
+                );
                 values.extend_from_slice(&tensor.values);
             }
         }

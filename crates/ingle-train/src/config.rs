@@ -61,8 +61,9 @@ impl TrainConfig {
         violations.require(self.target_return.is_none_or(f64::is_finite), || {
             format!("target_return: must be finite, got {}", self.target_return.unwrap_or_default())
         });
-        violations
-            .require(self.evaluation_episodes > 0, || "evaluation_episodes: must be at least 1, got 0".into());
+        violations.require(self.evaluation_episodes > 0, || {
+            "evaluation_episodes: must be at least 1, got 0".into()
+        });
         violations.require(self.log_interval > 0, || "log_interval: must be at least 1, got 0".into());
         violations.finish()
     }

@@ -51,7 +51,8 @@ pub fn evaluate(
     environments: &mut [Box<dyn VectorEnvironment>],
     seed: u64,
 ) -> Result<Vec<EpisodeStatistics>, TrainError> {
-    let mut stage = Stage::new(policy, environments.len(), environments.first().map_or(0, |first| first.len()));
+    let mut stage =
+        Stage::new(policy, environments.len(), environments.first().map_or(0, |first| first.len()));
     let mut finished = vec![vec![None; stage.environments]; environments.len()];
     for (member, vector) in environments.iter_mut().enumerate() {
         stage.observation_mut(member).copy_from_slice(vector.reset(seed)?);
@@ -120,8 +121,10 @@ impl Stage {
         let shape = [self.population, self.environments, self.observation_size];
         let data = TensorData::new(self.observations.clone(), shape);
         let actions = policy.act(Tensor::from_data(data, policy.device()), acting)?;
-        let data =
-            actions.try_into_data().map_err(|error| ingle_core::Error::Execution(error.to_string()))?.convert::<f32>();
+        let data = actions
+            .try_into_data()
+            .map_err(|error| ingle_core::Error::Execution(error.to_string()))?
+            .convert::<f32>();
         match data.as_slice::<f32>() {
             Ok(actions) if actions.len() == self.actions.len() => {
                 self.actions.copy_from_slice(actions);

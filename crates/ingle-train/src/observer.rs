@@ -120,7 +120,8 @@ impl MetricsFile {
     /// # Errors
     /// If it cannot be created.
     pub fn create(path: &Path) -> Result<Self, TrainError> {
-        let file = File::create_new(path).map_err(|source| TrainError::File { path: path.to_owned(), source })?;
+        let file =
+            File::create_new(path).map_err(|source| TrainError::File { path: path.to_owned(), source })?;
         Ok(Self { path: path.to_owned(), file: BufWriter::new(file) })
     }
 }

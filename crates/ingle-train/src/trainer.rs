@@ -112,7 +112,8 @@ impl<L: Agent> Trainer<L> {
     pub fn run(&mut self, observers: &mut [&mut dyn Observer]) -> Result<Summary, TrainError> {
         let _span = info_span!("train", seed = self.seed).entered();
         let start = Instant::now();
-        let mut tell = |event: Event<'_>| observers.iter_mut().try_for_each(|observer| observer.observe(&event));
+        let mut tell =
+            |event: Event<'_>| observers.iter_mut().try_for_each(|observer| observer.observe(&event));
         let mut last = None;
         let mut evaluated = None;
         for (member, vector) in self.environments.iter_mut().enumerate() {

@@ -9,11 +9,14 @@ use ingle_core::{Acting, CoreLearner, Error, Learner, LearnerCore, Policy, Resul
 use ingle_envs::{VectorEnvironment, make_vector};
 use ingle_replay::{Insert, ReplayConfig, Rows, UniformReplay};
 use ingle_train::{
-    Event, MetricsFile, Observer, StopReason, TrainConfig, TrainError, Trainer, evaluate, read_record, write_record,
+    Event, MetricsFile, Observer, StopReason, TrainConfig, TrainError, Trainer, evaluate, read_record,
+    write_record,
 };
 
 fn environments(name: &str, population: usize, count: usize) -> Vec<Box<dyn VectorEnvironment>> {
-    (0..population).map(|_| Box::new(make_vector(name, count).unwrap()) as Box<dyn VectorEnvironment>).collect()
+    (0..population)
+        .map(|_| Box::new(make_vector(name, count).unwrap()) as Box<dyn VectorEnvironment>)
+        .collect()
 }
 
 fn learner(population: usize, seed: u64) -> CoreLearner<Sac, UniformReplay> {
@@ -24,17 +27,37 @@ fn learner(population: usize, seed: u64) -> CoreLearner<Sac, UniformReplay> {
 }
 
 fn config() -> TrainConfig {
-    TrainConfig { steps: 300, warmup_steps: 50, evaluation_episodes: 2, evaluation_interval: 0, ..TrainConfig::default() }
+    TrainConfig {
+        steps: 300,
+        warmup_steps: 50,
+        evaluation_episodes: 2,
+        evaluation_interval: 0,
+        ..TrainConfig::default()
+    }
 }
 
-fn trainer(population: usize, count: usize, config: TrainConfig, seed: u64) -> Trainer<CoreLearner<Sac, UniformReplay>> {
+fn trainer(
+    population: usize,
+    count: usize,
+    config: TrainConfig,
+    seed: u64,
+) -> Trainer<CoreLearner<Sac, UniformReplay>> {
     let evaluation = environments("pendulum", population, config.evaluation_episodes);
-    Trainer::new(learner(population, seed), environments("pendulum", population, count), evaluation, config, seed).unwrap()
+    Trainer::new(
+        learner(population, seed),
+        environments("pendulum", population, count),
+        evaluation,
+        config,
+        seed,
+    )
+    .unwrap()
 }
 
 #[test]
 fn the_update_ratio_is_exact_for_any_number_of_environments() {
-    for (updates_per_step, count, expected) in [(1.0, 1, 250), (0.1, 1, 25), (0.25, 3, 62), (2.0, 4, 500), (1.0, 7, 251)] {
+    for (updates_per_step, count, expected) in
+        [(1.0, 1, 250), (0.1, 1, 25), (0.25, 3, 62), (2.0, 4, 500), (1.0, 7, 251)]
+    {
         let mut trainer = trainer(1, count, TrainConfig { updates_per_step, ..config() }, 0);
         let summary = trainer.run(&mut []).unwrap();
         assert_eq!(summary.updates, expected, "{updates_per_step} with {count} environments");
@@ -139,7 +162,8 @@ fn the_metrics_file_is_json_lines() {
     trainer(1, 1, TrainConfig { steps: 600, ..config() }, 0).run(&mut [&mut file]).unwrap();
     drop(file);
     let text = std::fs::read_to_string(&path).unwrap();
-    let events: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let events: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let kinds: Vec<&str> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["episode", "episode", "metrics", "episode", "evaluation", "finished"]);
     assert!(events[2]["metrics"]["actor_loss"][0].is_number());
@@ -239,8 +263,17 @@ fn what_does_not_fit_is_refused() {
         config(),
         0,
     );
-    assert!(matches!(wrong, Err(TrainError::Mismatch { what: "observation elements", environment: 2, learner: 3 })));
-    let wrong = Trainer::new(learner(2, 0), environments("pendulum", 1, 1), environments("pendulum", 2, 2), config(), 0);
+    assert!(matches!(
+        wrong,
+        Err(TrainError::Mismatch { what: "observation elements", environment: 2, learner: 3 })
+    ));
+    let wrong = Trainer::new(
+        learner(2, 0),
+        environments("pendulum", 1, 1),
+        environments("pendulum", 2, 2),
+        config(),
+        0,
+    );
     assert!(matches!(wrong, Err(TrainError::Mismatch { what: "members", .. })));
     let bad = TrainConfig {
         steps: 0,
@@ -270,7 +303,8 @@ fn a_state_file_brings_back_every_bit() {
     let mut fresh = trainer.learner.core.init(99, &Device::flex()).unwrap();
     fresh.load(&read_record(&path).unwrap()).unwrap();
     assert_eq!(fresh.save().unwrap(), record);
-    let files: Vec<_> = std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let files: Vec<_> =
+        std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(files, ["state.safetensors"], "nothing half-made stays behind");
 
     let bytes = std::fs::read(&path).unwrap();

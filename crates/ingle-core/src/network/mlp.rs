@@ -63,9 +63,11 @@ impl Mlp {
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) if a size is 0.
     pub fn new(input: usize, hidden: &[usize], output: usize, ensemble: usize) -> Result<Self> {
-        let sizes: Vec<usize> = std::iter::once(input).chain(hidden.iter().copied()).chain([output]).collect();
+        let sizes: Vec<usize> =
+            std::iter::once(input).chain(hidden.iter().copied()).chain([output]).collect();
         let mut violations = Violations::default();
-        violations.require(!sizes.contains(&0), || format!("network sizes: must be at least 1, got {sizes:?}"));
+        violations
+            .require(!sizes.contains(&0), || format!("network sizes: must be at least 1, got {sizes:?}"));
         violations.require(ensemble > 0, || "critics: must be at least 1, got 0".into());
         violations.finish()?;
         let mut layout = Layout::default();
@@ -89,13 +91,20 @@ impl Mlp {
     fn layer(&self, parameters: &Tensor<2>, layer: usize) -> (Tensor<4>, Tensor<4>) {
         let population = parameters.dims()[0];
         let (input, output) = (self.sizes[layer], self.sizes[layer + 1]);
-        let weight = self.layout.slice(parameters, 2 * layer).reshape([population, self.ensemble, input, output]);
-        let bias = self.layout.slice(parameters, 2 * layer + 1).reshape([population, self.ensemble, 1, output]);
+        let weight =
+            self.layout.slice(parameters, 2 * layer).reshape([population, self.ensemble, input, output]);
+        let bias =
+            self.layout.slice(parameters, 2 * layer + 1).reshape([population, self.ensemble, 1, output]);
         (weight, bias)
     }
 
     /// Runs the layers on `input` `[P or 1, 1, B, in]`, showing each layer's input and weight to `keep`.
-    fn run(&self, parameters: &Tensor<2>, input: Tensor<4>, mut keep: impl FnMut(&Tensor<4>, Tensor<4>)) -> Tensor<4> {
+    fn run(
+        &self,
+        parameters: &Tensor<2>,
+        input: Tensor<4>,
+        mut keep: impl FnMut(&Tensor<4>, Tensor<4>),
+    ) -> Tensor<4> {
         let mut signal = input;
         for layer in 0..self.layers() {
             let (weight, bias) = self.layer(parameters, layer);
@@ -267,7 +276,8 @@ impl Critic for MlpCritic {
 fn side_by_side(observation: Tensor<3>, action: Tensor<3>) -> Tensor<4> {
     let ([rows_o, batch, size], [rows_a, _, action_size]) = (observation.dims(), action.dims());
     let population = rows_o.max(rows_a);
-    let observation = if rows_o == population { observation } else { observation.expand([population, batch, size]) };
+    let observation =
+        if rows_o == population { observation } else { observation.expand([population, batch, size]) };
     let action = if rows_a == population { action } else { action.expand([population, batch, action_size]) };
     Tensor::cat(vec![observation, action], 2).unsqueeze_dim(1)
 }

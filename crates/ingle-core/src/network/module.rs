@@ -130,19 +130,32 @@ impl<M: Module> Copies<M> {
     }
 
     /// Copy `copy` of member `member` with the given parameters, made by `leaf` from each flat tensor.
-    fn module(&self, parameters: &Tensor<2>, member: usize, copy: usize, leaf: impl FnMut(Tensor<1>) -> Tensor<1>) -> M {
+    fn module(
+        &self,
+        parameters: &Tensor<2>,
+        member: usize,
+        copy: usize,
+        leaf: impl FnMut(Tensor<1>) -> Tensor<1>,
+    ) -> M {
         let per_copy = self.shapes.len();
         let row = parameters.clone().narrow(0, member, 1);
-        let tensors = (0..per_copy).map(|index| self.layout.slice(&row, copy * per_copy + index).flatten::<1>(0, 1));
+        let tensors =
+            (0..per_copy).map(|index| self.layout.slice(&row, copy * per_copy + index).flatten::<1>(0, 1));
         let mut setter = Setter { values: tensors.map(leaf).collect::<Vec<_>>().into_iter() };
         self.template.clone().map(&mut setter)
     }
 
     /// Runs every copy of every member; `run` gets the module and the member. Output `[P, K, ...]` flattened to rows.
-    fn run<const D: usize>(&self, parameters: &Tensor<2>, run: impl Fn(&M, usize) -> Tensor<D>) -> Vec<Tensor<D>> {
+    fn run<const D: usize>(
+        &self,
+        parameters: &Tensor<2>,
+        run: impl Fn(&M, usize) -> Tensor<D>,
+    ) -> Vec<Tensor<D>> {
         let population = parameters.dims()[0];
         let copies = (0..population).flat_map(|member| (0..self.ensemble).map(move |copy| (member, copy)));
-        copies.map(|(member, copy)| run(&self.module(parameters, member, copy, |leaf| leaf), member)).collect()
+        copies
+            .map(|(member, copy)| run(&self.module(parameters, member, copy, |leaf| leaf), member))
+            .collect()
     }
 
     /// As [`Self::run`], with every parameter a tracked leaf; the leaves are per member.
@@ -173,7 +186,8 @@ impl<M: Module> Copies<M> {
         let mut gradients = (tape.output.clone() * output.autodiff()).sum().backward();
         let members = tape.leaves.iter().map(|leaves| {
             let pieces = leaves.iter().map(|leaf| {
-                leaf.grad_remove(&mut gradients).unwrap_or_else(|| leaf.clone().without_autodiff().zeros_like())
+                leaf.grad_remove(&mut gradients)
+                    .unwrap_or_else(|| leaf.clone().without_autodiff().zeros_like())
             });
             Tensor::cat(pieces.collect(), 0).unsqueeze_dim(0)
         });
@@ -265,9 +279,9 @@ impl<M: CriticModule> Critic for ModuleCritic<M> {
     ) -> (Tensor<3>, ModuleTape) {
         let observation = observation.autodiff();
         let action = action.autodiff().require_grad();
-        let (values, leaves) = self
-            .copies
-            .run_recorded(parameters, |module, p| module.forward(of_member(&observation, p), of_member(&action, p)));
+        let (values, leaves) = self.copies.run_recorded(parameters, |module, p| {
+            module.forward(of_member(&observation, p), of_member(&action, p))
+        });
         let output = self.stack(values);
         (output.clone().without_autodiff(), ModuleTape { output, leaves, action: Some(action) })
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Sac;
 use crate::network::{Actor, Critic, MlpActor, MlpCritic};
 use crate::optimiser::PerMember;
-use crate::{Error, Result, Violations};
+use crate::{Result, Violations};
 
 /// SAC's hyperparameters. Settings of type [`PerMember`] may differ between the members of a population.
 ///
@@ -76,7 +76,7 @@ impl SacConfig {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Config`] with every setting that is out of range.
+    /// [`Error::Config`](crate::Error::Config) with every setting that is out of range.
     pub fn init(self, observation: usize, action: usize) -> Result<Sac> {
         self.validate()?;
         let actor = MlpActor::new(observation, &self.hidden, 2 * action)?;
@@ -87,7 +87,7 @@ impl SacConfig {
     /// SAC with networks of your own; `hidden` and `critics` are not used.
     ///
     /// # Errors
-    /// [`Error::Config`] if a setting is out of range or the networks do not fit each other.
+    /// [`Error::Config`](crate::Error::Config) if a setting is out of range or the networks do not fit each other.
     pub fn init_with<A: Actor, C: Critic>(self, actor: A, critic: C) -> Result<Sac<A, C>> {
         self.validate()?;
         let (observation, outputs, action) =
@@ -106,44 +106,38 @@ impl SacConfig {
     /// Checks every setting.
     ///
     /// # Errors
-    /// [`Error::Config`] with one message for each setting that is out of range.
+    /// [`Error::Config`](crate::Error::Config) with one message for each setting that is out of range.
     pub fn validate(&self) -> Result<()> {
-        let mut problems = Vec::new();
         let population = self.population;
+        let mut violations = Violations::default();
+        violations.require(population > 0, || "population: must be at least 1, got 0".into());
+        violations.require(!self.hidden.contains(&0), || {
+            format!("hidden: widths must be at least 1, got {:?}", self.hidden)
+        });
+        violations.require(self.critics > 0, || "critics: must be at least 1, got 0".into());
+        violations.require(self.target_update_interval > 0, || {
+            "target_update_interval: must be at least 1, got 0".into()
+        });
         let positive = |value: f64| value > 0.0 && value.is_finite();
-        if population == 0 {
-            problems.push("population: must be at least 1, got 0".to_owned());
-        }
-        if self.hidden.contains(&0) {
-            problems.push(format!("hidden: widths must be at least 1, got {:?}", self.hidden));
-        }
-        if self.critics == 0 {
-            problems.push("critics: must be at least 1, got 0".to_owned());
-        }
-        if self.target_update_interval == 0 {
-            problems.push("target_update_interval: must be at least 1, got 0".to_owned());
-        }
         let (Temperature::Learned(temperature) | Temperature::Fixed(temperature)) = &self.temperature;
-        let rates = [
+        for (name, value) in [
             ("actor_learning_rate", &self.actor_learning_rate),
             ("critic_learning_rate", &self.critic_learning_rate),
             ("temperature_learning_rate", &self.temperature_learning_rate),
             ("temperature", temperature),
-        ];
-        problems.extend(
-            rates.iter().filter_map(|(name, value)| value.violation(name, population, "a finite number above 0", positive)),
-        );
-        problems.extend(self.tau.violation("tau", population, "in (0, 1]", |tau| tau > 0.0 && tau <= 1.0));
-        problems.extend(
-            self.target_entropy
-                .as_ref()
-                .and_then(|target| target.violation("target_entropy", population, "finite", f64::is_finite)),
-        );
-        problems.extend(
-            self.max_gradient_norm
-                .filter(|norm| !positive(*norm))
-                .map(|norm| format!("max_gradient_norm: must be a finite number above 0, got {norm}")),
-        );
-        if problems.is_empty() { Ok(()) } else { Err(Error::Config(problems)) }
+        ] {
+            violations.note(value.violation(name, population, "a finite number above 0", positive));
+        }
+        violations.note(self.tau.violation("tau", population, "in (0, 1]", |tau| tau > 0.0 && tau <= 1.0));
+        if let Some(target) = &self.target_entropy {
+            violations.note(target.violation("target_entropy", population, "finite", f64::is_finite));
+        }
+        violations.require(self.max_gradient_norm.is_none_or(positive), || {
+            format!(
+                "max_gradient_norm: must be a finite number above 0, got {}",
+                self.max_gradient_norm.unwrap_or_default()
+            )
+        });
+        violations.finish()
     }
 }

@@ -2,6 +2,8 @@
 
 use burn::tensor::Tensor;
 
+use crate::network::minimum;
+
 /// `y = R + discount · (min_k Q̄_k(s′, a′) − α · log π′)`, `[P, B]`.
 pub(super) fn target(
     reward: Tensor<2>,
@@ -31,9 +33,4 @@ pub(super) fn actor(alpha: Tensor<2>, log_prob: Tensor<2>, value: Tensor<2>) -> 
 /// `L_α = −log α · mean_B(log π̃ + H̄)`, with log π̃ held constant.
 pub(super) fn temperature(log_alpha: Tensor<2>, log_prob: Tensor<2>, target_entropy: Tensor<2>) -> Tensor<1> {
     (log_alpha * (log_prob + target_entropy).mean_dim(1)).neg().flatten::<1>(0, 1)
-}
-
-/// `min_k Q_k`, `[P, B]`.
-pub(super) fn minimum(value: Tensor<3>) -> Tensor<2> {
-    value.min_dim(1).squeeze_dim(1)
 }

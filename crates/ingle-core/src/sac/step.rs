@@ -5,8 +5,8 @@ use burn::tensor::{DType, Device, Tensor, TensorCreationOptions};
 use super::policy::SquashedGaussian;
 use super::{SacConfig, SacState, Temperature, loss};
 use crate::gradient::{value_and_gradient, value_and_gradient_with};
-use crate::learner::{Act, Acting, ExplicitNoise, LearnerCore};
-use crate::network::{Actor, Critic, MlpActor, MlpCritic};
+use crate::learner::{Act, Acting, ExplicitNoise, LearnerCore, check_acting};
+use crate::network::{Actor, Critic, MlpActor, MlpCritic, minimum, value_of_action};
 use crate::optimiser::{Adam, PerMember, Trainable, polyak};
 use crate::random::{RandomStream, normal_noise};
 use crate::sample::{Expected, Transitions};
@@ -73,7 +73,8 @@ impl<A: Actor, C: Critic> Sac<A, C> {
 
     /// The update, in the order of the rule; every line uses the newest value of what it names.
     fn update(&self, state: &mut SacState, sample: Transitions, noise: SacNoise) -> StepOutput {
-        let Transitions { observation, action, reward, discount, next_observation, importance_weight, keys } = sample;
+        let Transitions { observation, action, reward, discount, next_observation, importance_weight, keys } =
+            sample;
         let alpha = state.log_alpha.parameters.clone().exp();
 
         // 1. The target, from the target critics and the policy at the next observation.
@@ -95,7 +96,7 @@ impl<A: Actor, C: Critic> Sac<A, C> {
         let (outputs, actor_tape) = self.actor.record(&state.actor.parameters, observation.clone());
         let (log_prob, actor_loss, gradient) = value_and_gradient_with(outputs, |outputs| {
             let (action, log_prob) = SquashedGaussian::new(outputs).sample_with_log_prob(noise.current);
-            let value = self.value_of_action(&state.critic.parameters, observation, action);
+            let value = value_of_action(&self.critic, &state.critic.parameters, observation, action, minimum);
             (loss::actor(alpha.clone(), log_prob.clone(), value), log_prob.without_autodiff())
         });
         state.actor.step(&self.adam, self.actor.gradient(actor_tape, gradient));
@@ -110,9 +111,10 @@ impl<A: Actor, C: Critic> Sac<A, C> {
         // 4. The temperature.
         if matches!(self.config.temperature, Temperature::Learned(_)) {
             let target_entropy = state.target_entropy.clone();
-            let (temperature_loss, gradient) = value_and_gradient(state.log_alpha.parameters.clone(), |log_alpha| {
-                loss::temperature(log_alpha, log_prob, target_entropy)
-            });
+            let (temperature_loss, gradient) =
+                value_and_gradient(state.log_alpha.parameters.clone(), |log_alpha| {
+                    loss::temperature(log_alpha, log_prob, target_entropy)
+                });
             state.log_alpha.step(&Adam { max_gradient_norm: None, ..self.adam }, gradient);
             metrics.push("temperature_loss", temperature_loss);
         }
@@ -124,24 +126,6 @@ impl<A: Actor, C: Critic> Sac<A, C> {
         }
         StepOutput { metrics, feedback: Some(Feedback { td_error, keys }) }
     }
-
-    /// `min_k Q_k(s, a)` `[P, B]` as a function of the tracked action.
-    ///
-    /// The critics' pull-back is not burn's, so the value enters the graph by its linearisation at the action: the
-    /// same value, and the same gradient.
-    fn value_of_action(&self, parameters: &Tensor<2>, observation: Tensor<3>, action: Tensor<3>) -> Tensor<2> {
-        let point = action.clone().without_autodiff();
-        let (values, tape) = self.critic.record(parameters, observation, point.clone());
-        let (minimum, slope) = {
-            let (minimum, _, gradient) = value_and_gradient_with(values, |values| {
-                let minimum = loss::minimum(values);
-                (minimum.clone().sum_dim(1).flatten::<1>(0, 1), minimum.without_autodiff())
-            });
-            (minimum, self.critic.action_gradient(tape, gradient))
-        };
-        let change = ((action - point.autodiff()) * slope.autodiff()).sum_dim(2).squeeze_dim(2);
-        minimum.autodiff() + change
-    }
 }
 
 impl<A: Actor, C: Critic> LearnerCore for Sac<A, C> {
@@ -150,7 +134,8 @@ impl<A: Actor, C: Critic> LearnerCore for Sac<A, C> {
 
     fn init(&self, seed: u64, device: &Device) -> Result<SacState> {
         let population = self.config.population;
-        let options = TensorCreationOptions::new(device.clone().without_autodiff()).with_dtype(self.precision);
+        let options =
+            TensorCreationOptions::new(device.clone().without_autodiff()).with_dtype(self.precision);
         let mut initial = RandomStream::population(seed, INITIAL_PARAMETERS, population);
         let actor = self.actor.init(&mut initial, &options)?;
         let critic = self.critic.init(&mut initial, &options)?;
@@ -191,7 +176,12 @@ impl<A: Actor, C: Critic> LearnerCore for Sac<A, C> {
 impl<A: Actor, C: Critic> ExplicitNoise for Sac<A, C> {
     type Noise = SacNoise;
 
-    fn step_with_noise(&self, state: &mut SacState, sample: Transitions, noise: SacNoise) -> Result<StepOutput> {
+    fn step_with_noise(
+        &self,
+        state: &mut SacState,
+        sample: Transitions,
+        noise: SacNoise,
+    ) -> Result<StepOutput> {
         let batch = self.check(state, &sample)?;
         let shape = [self.config.population, batch, self.critic.action_size()];
         for (field, actual) in [("noise.next", noise.next.dims()), ("noise.current", noise.current.dims())] {
@@ -217,28 +207,11 @@ impl<A: Actor, C: Critic> Act for Sac<A, C> {
     }
 
     fn act(&self, state: &SacState, observation: Tensor<3>, acting: Acting) -> Result<Tensor<3>> {
-        let [population, batch, size] = observation.dims();
-        if size != self.observation_size() || (population != self.population() && population != 1) {
-            return Err(Error::Shape {
-                field: "observation",
-                expected: format!("[{} or 1, B, {}]", self.population(), self.observation_size()),
-                actual: vec![population, batch, size],
-            });
-        }
+        check_acting(self, &observation, &acting)?;
         let policy = SquashedGaussian::new(self.actor.forward(&state.actor.parameters, observation));
-        match acting {
-            Acting::Deterministic => Ok(policy.mode()),
-            Acting::Exploring(noise) => {
-                let shape = [self.population(), batch, self.action_size()];
-                if noise.dims() != shape {
-                    return Err(Error::Shape {
-                        field: "noise",
-                        expected: format!("{shape:?}"),
-                        actual: noise.dims().to_vec(),
-                    });
-                }
-                Ok(policy.sample(noise))
-            }
-        }
+        Ok(match acting {
+            Acting::Deterministic => policy.mode(),
+            Acting::Exploring(noise) => policy.sample(noise),
+        })
     }
 }

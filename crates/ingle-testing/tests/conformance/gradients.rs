@@ -5,7 +5,8 @@ use ingle::gradient::value_and_gradient;
 use ingle::network::{Actor, Critic, MlpActor, MlpCritic, Network};
 use ingle::random::RandomStream;
 use ingle::sac::{SacConfig, SacNoise, SquashedGaussian};
-use ingle::{ExplicitNoise, LearnerCore, Transitions};
+use ingle::td3::{Td3Config, Td3Noise};
+use ingle::{ExplicitNoise, LearnerCore, RecordItem, State, Transitions};
 use ingle_testing::sample::{Sizes, TestNoise, TestSample, normal};
 use ingle_testing::values;
 
@@ -34,7 +35,10 @@ fn check<const D: usize>(what: &str, x: &Tensor<D>, gradient: &Tensor<D>, f: imp
         };
         let difference = (at(step) - at(-step)) / (2.0 * step);
         let error = (ours - difference).abs() / (scale.max(difference.abs()));
-        assert!(error <= 1e-6, "{what}[{index}]: {ours}, central difference {difference}, relative error {error:e}");
+        assert!(
+            error <= 1e-6,
+            "{what}[{index}]: {ours}, central difference {difference}, relative error {error:e}"
+        );
     }
 }
 
@@ -49,7 +53,9 @@ fn mlp_as_actor() {
     let mut stream = RandomStream::new(1, 0);
     let observation = normal([2, 5, 3], &mut stream, PRECISION, &flex());
     let slope = normal([2, 5, 4], &mut stream, PRECISION, &flex());
-    let loss = |parameters: Tensor<2>| values(&(mlp.forward(&parameters, observation.clone()) * slope.clone()).sum())[0];
+    let loss = |parameters: Tensor<2>| {
+        values(&(mlp.forward(&parameters, observation.clone()) * slope.clone()).sum())[0]
+    };
     let (output, tape) = mlp.record(&parameters, observation.clone());
     assert_eq!(values(&output), values(&mlp.forward(&parameters, observation.clone())));
     check("actor", &parameters, &mlp.gradient(tape, slope.clone()), loss);
@@ -82,8 +88,11 @@ fn squashed_gaussian() {
         (action * slope).sum_dim(2).squeeze_dim::<2>(2).sum_dim(1).flatten::<1>(0, 1)
             + log_prob.sum_dim(1).flatten::<1>(0, 1)
     };
-    let (_, gradient) = value_and_gradient(outputs.clone(), |outputs| loss(outputs, slope.clone(), noise.clone()));
-    check("policy", &outputs, &gradient, |outputs| values(&loss(outputs, slope.clone(), noise.clone()).sum())[0]);
+    let (_, gradient) =
+        value_and_gradient(outputs.clone(), |outputs| loss(outputs, slope.clone(), noise.clone()));
+    check("policy", &outputs, &gradient, |outputs| {
+        values(&loss(outputs, slope.clone(), noise.clone()).sum())[0]
+    });
 }
 
 /// The log-probability integrates to 1 over the actions, which no wrong Jacobian does.
@@ -109,7 +118,8 @@ fn the_log_probability_stays_finite() {
         for precision in [DType::F32, DType::F64] {
             let outputs = TensorData::new(vec![mean, log_std], [1, 1, 2]);
             let outputs: Tensor<3> = Tensor::from_data(outputs, (&flex(), precision));
-            let noise: Tensor<3> = Tensor::from_data(TensorData::new(vec![1.5], [1, 1, 1]), (&flex(), precision));
+            let noise: Tensor<3> =
+                Tensor::from_data(TensorData::new(vec![1.5], [1, 1, 1]), (&flex(), precision));
             let (loss, gradient) = value_and_gradient(outputs, |outputs| {
                 let (action, log_prob) = SquashedGaussian::new(outputs).sample_with_log_prob(noise);
                 log_prob.flatten::<1>(0, 1) + action.flatten::<1>(0, 2)
@@ -120,8 +130,35 @@ fn the_log_probability_stays_finite() {
     }
 }
 
-/// The whole step: with plain gradient descent in place of Adam's scaling there is nothing to compare, but Adam's
-/// first moment after one step is 0.1 times the gradient, and the losses are what `metrics` says.
+/// Adam's first moment after one step is 0.1 times the gradient.
+fn gradient_of<C: ExplicitNoise>(
+    core: &C,
+    start: &C::State,
+    sample: C::Sample,
+    noise: C::Noise,
+    network: &str,
+) -> Tensor<2> {
+    let mut state = start.clone();
+    core.step_with_noise(&mut state, sample, noise).unwrap();
+    let record = state.save().unwrap();
+    let Some(RecordItem::Tensor(data)) = record.0.get(&format!("{network}/first_moment")).cloned() else {
+        panic!("{network} has no first moment");
+    };
+    Tensor::<2>::from_data(data, (&flex(), PRECISION)).mul_scalar(10.0)
+}
+
+/// A loss, summed over the members, as one step reports it.
+fn loss_of<C: ExplicitNoise>(
+    core: &C,
+    mut state: C::State,
+    sample: C::Sample,
+    noise: C::Noise,
+    name: &str,
+) -> f64 {
+    let output = core.step_with_noise(&mut state, sample, noise).unwrap();
+    values(output.metrics.get(name).unwrap()).iter().sum()
+}
+
 #[test]
 fn sac_moves_along_the_gradients_of_its_losses() {
     let sac = SacConfig { population: 2, hidden: vec![6, 5], critics: 3, ..SacConfig::default() }
@@ -131,36 +168,67 @@ fn sac_moves_along_the_gradients_of_its_losses() {
     let start = sac.init(6, &flex()).unwrap();
     let sample = Transitions::random(SIZES, 7, PRECISION, &flex());
     let noise = SacNoise::random(SIZES, 8, PRECISION, &flex());
-    let gradient_of = |name: &str| {
-        let mut state = start.clone();
-        sac.step_with_noise(&mut state, sample.clone(), noise.clone()).unwrap();
-        let record = ingle::State::save(&state).unwrap();
-        let Some(ingle::RecordItem::Tensor(data)) = record.0.get(&format!("{name}/first_moment")).cloned() else {
-            panic!("{name} has no first moment");
-        };
-        Tensor::<2>::from_data(data, (&flex(), PRECISION)).mul_scalar(10.0)
-    };
-    // The critics' loss as a function of their parameters.
-    check("critic loss", &start.critic.parameters, &gradient_of("critic"), |parameters| {
-        let mut state = start.clone();
-        state.critic.parameters = parameters;
-        let output = sac.step_with_noise(&mut state, sample.clone(), noise.clone()).unwrap();
-        values(output.metrics.get("critic_loss").unwrap()).iter().sum()
-    });
-    // The actor's, through the critics as they are after their own step, which does not depend on the actor where
-    // nothing is bootstrapped.
+    check(
+        "critic loss",
+        &start.critic.parameters,
+        &gradient_of(&sac, &start, sample.clone(), noise.clone(), "critic"),
+        |parameters| {
+            let mut state = start.clone();
+            state.critic.parameters = parameters;
+            loss_of(&sac, state, sample.clone(), noise.clone(), "critic_loss")
+        },
+    );
+    // The actor's loss is taken through the critics after their own step, which depends on the actor through the
+    // target; where nothing is bootstrapped it does not.
     let sample = Transitions { discount: sample.discount.zeros_like(), ..sample };
-    let actor_gradient = {
-        let mut state = start.clone();
-        sac.step_with_noise(&mut state, sample.clone(), noise.clone()).unwrap();
-        let record = ingle::State::save(&state).unwrap();
-        let Some(ingle::RecordItem::Tensor(data)) = record.0.get("actor/first_moment").cloned() else { panic!() };
-        Tensor::<2>::from_data(data, (&flex(), PRECISION)).mul_scalar(10.0)
-    };
-    check("actor loss", &start.actor.parameters, &actor_gradient, |parameters| {
-        let mut state = start.clone();
-        state.actor.parameters = parameters;
-        let output = sac.step_with_noise(&mut state, sample.clone(), noise.clone()).unwrap();
-        values(output.metrics.get("actor_loss").unwrap()).iter().sum()
-    });
+    check(
+        "actor loss",
+        &start.actor.parameters,
+        &gradient_of(&sac, &start, sample.clone(), noise.clone(), "actor"),
+        |parameters| {
+            let mut state = start.clone();
+            state.actor.parameters = parameters;
+            loss_of(&sac, state, sample.clone(), noise.clone(), "actor_loss")
+        },
+    );
+    check(
+        "temperature loss",
+        &start.log_alpha.parameters,
+        &gradient_of(&sac, &start, sample.clone(), noise.clone(), "log_alpha"),
+        |parameters| {
+            let mut state = start.clone();
+            state.log_alpha.parameters = parameters;
+            // α weighs the actor's own loss too; log π̃ is drawn before any of it moves.
+            loss_of(&sac, state, sample.clone(), noise.clone(), "temperature_loss")
+        },
+    );
+}
+
+#[test]
+fn td3_moves_along_the_gradients_of_its_losses() {
+    let td3 =
+        Td3Config { population: 2, hidden: vec![6, 5], critics: 3, policy_delay: 1, ..Td3Config::default() }
+            .init(SIZES.observation, SIZES.action)
+            .unwrap()
+            .with_precision(PRECISION);
+    let start = td3.init(6, &flex()).unwrap();
+    let sample = Transitions::random(SIZES, 7, PRECISION, &flex());
+    let noise = Td3Noise::random(SIZES, 8, PRECISION, &flex());
+    for (network, loss) in [("critic", "critic_loss"), ("actor", "actor_loss")] {
+        let parameters = if network == "critic" { &start.critic.parameters } else { &start.actor.parameters };
+        check(
+            loss,
+            parameters,
+            &gradient_of(&td3, &start, sample.clone(), noise.clone(), network),
+            |parameters| {
+                let mut state = start.clone();
+                if network == "critic" {
+                    state.critic.parameters = parameters;
+                } else {
+                    state.actor.parameters = parameters;
+                }
+                loss_of(&td3, state, sample.clone(), noise.clone(), loss)
+            },
+        );
+    }
 }

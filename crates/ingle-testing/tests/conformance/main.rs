@@ -4,3 +4,4 @@ mod gradients;
 mod laws;
 mod nests;
 mod traces;
+mod training;

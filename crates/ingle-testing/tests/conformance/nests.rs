@@ -3,7 +3,8 @@
 use burn::tensor::{DType, Device};
 use ingle::sac::{Sac, SacConfig};
 use ingle::{
-    CoreLearner, Error, Learner, LearnerCore, Nested, NestedLearner, Result, SampleProcessor, State, StepOutput, Transitions,
+    CoreLearner, Error, Learner, LearnerCore, Nested, NestedLearner, Result, SampleProcessor, State,
+    StepOutput, Transitions,
 };
 use ingle_testing::fakes::{Queue, Scale};
 use ingle_testing::laws::{Subject, assert_same, determinism, errors, resume};
@@ -30,7 +31,9 @@ fn a_nest_is_a_core_and_stacks() {
         processor: scale("outer"),
         direct: Nested {
             processor: scale("inner"),
-            direct: SacConfig { population: members.len(), hidden: vec![8], ..SacConfig::default() }.init(3, 2).unwrap(),
+            direct: SacConfig { population: members.len(), hidden: vec![8], ..SacConfig::default() }
+                .init(3, 2)
+                .unwrap(),
         },
     };
     let subject = Subject::new("scale+scale+sac", make);
@@ -47,7 +50,8 @@ fn a_nest_hands_the_processed_sample_to_the_core() {
     for seed in 0..3 {
         // The k-th sample's rewards are scaled by 2^k.
         let plain = sample(seed);
-        let scaled = Transitions { reward: plain.reward.clone().mul_scalar(f64::from(1 << seed)), ..plain.clone() };
+        let scaled =
+            Transitions { reward: plain.reward.clone().mul_scalar(f64::from(1 << seed)), ..plain.clone() };
         let output = nest.step(&mut nested, plain).unwrap();
         sac().step(&mut bare, scaled).unwrap();
         assert_eq!(values(output.metrics.get("factor").unwrap()), [f64::from(2 << seed)]);
@@ -60,7 +64,10 @@ fn a_nest_hands_the_processed_sample_to_the_core() {
 
 #[test]
 fn a_failing_layer_leaves_the_whole_nest_as_it_was() {
-    let nest = Nested { processor: scale("outer"), direct: Nested { processor: Scale::new("inner", true), direct: sac() } };
+    let nest = Nested {
+        processor: scale("outer"),
+        direct: Nested { processor: Scale::new("inner", true), direct: sac() },
+    };
     let mut state = nest.init(0, &device()).unwrap();
     let before = state.save().unwrap();
     assert!(matches!(nest.step(&mut state, sample(0)), Err(Error::Sample(_))));
@@ -159,7 +166,10 @@ fn a_state_does_not_load_what_is_not_its_own() {
     let large = SacConfig { hidden: vec![9], ..SacConfig::default() }.init(3, 2).unwrap();
     let record = large.init(0, &device()).unwrap().save().unwrap();
     let message = small.load(&record).unwrap_err().to_string();
-    assert!(message.contains("actor/parameters has shape") && message.contains("target_critic/parameters"), "{message}");
+    assert!(
+        message.contains("actor/parameters has shape") && message.contains("target_critic/parameters"),
+        "{message}"
+    );
     let mut missing = before.clone();
     missing.0.remove("log_alpha/first_moment");
     let message = small.load(&missing).unwrap_err().to_string();

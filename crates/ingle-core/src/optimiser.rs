@@ -66,9 +66,12 @@ impl Trainable {
         average_into(&mut self.first_moment, 1.0 - beta_1, Some(gradient.clone()));
         average_into(&mut self.second_moment, 1.0 - beta_2, Some(gradient.clone() * gradient));
 
-        let root = self.second_moment.clone().sqrt() / self.second_correction.clone().sqrt();
-        let rate = self.learning_rate.clone() / self.first_correction.clone();
-        let change = self.first_moment.clone() / root.add_scalar(epsilon) * rate;
+        // m̂ / (√v̂ + ε) with the corrections c taken out of the pass over all parameters:
+        // (m / c₁) / (√(v / c₂) + ε) = √c₂ / c₁ · m / (√v + ε √c₂).
+        let root_correction = self.second_correction.clone().sqrt();
+        let rate = self.learning_rate.clone() * root_correction.clone() / self.first_correction.clone();
+        let root = self.second_moment.clone().sqrt() + root_correction.mul_scalar(epsilon);
+        let change = self.first_moment.clone() / root * rate;
         self.parameters.inplace(|parameters| parameters - change);
     }
 }

@@ -160,8 +160,12 @@ impl Mlp {
 }
 
 /// The gradient below a ReLU, given the ReLU's output (which is the next layer's input).
+///
+/// A product with the slope, 0 or 1, and not a masked fill: on a CPU that branches on every element, a sixth of the
+/// update's time.
 fn through_relu(gradient: Tensor<4>, output: &Tensor<4>) -> Tensor<4> {
-    gradient.mask_fill(output.clone().lower_equal_elem(0.0), 0.0)
+    let precision = gradient.dtype();
+    gradient.mul(output.clone().greater_elem(0.0).float().cast(precision))
 }
 
 fn flatten(gradient: Tensor<4>) -> Tensor<2> {

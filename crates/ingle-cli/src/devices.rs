@@ -3,9 +3,8 @@
 use serde_json::json;
 
 use crate::arguments::DevicesOptions;
-use crate::error::CliError;
 
-pub(crate) fn run(options: &DevicesOptions) -> Result<(), CliError> {
+pub(crate) fn run(options: &DevicesOptions) {
     for device in ingle::device::available() {
         if options.json {
             println!("{}", json!({"device": device.name.to_string(), "description": device.description}));
@@ -24,5 +23,4 @@ pub(crate) fn run(options: &DevicesOptions) -> Result<(), CliError> {
             println!("\nnot built in: {} (build with --features {})", missing.join(", "), missing.join(","));
         }
     }
-    Ok(())
 }

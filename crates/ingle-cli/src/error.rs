@@ -51,17 +51,19 @@ impl CliError {
     /// The documented exit code.
     pub(crate) fn exit_code(&self) -> ExitCode {
         let code = match self {
-            Self::Config(_) | Self::Input(_) | Self::Read { .. } => 2,
-            Self::Device(_) => 3,
-            Self::Environment(error) | Self::Train(TrainError::Environment(error)) => environment_code(error),
-            Self::Train(TrainError::Learner(ingle::Error::Execution(reason))) => {
-                if reason.to_lowercase().contains("memory") { 4 } else { 5 }
-            }
-            Self::Train(
+            Self::Config(_)
+            | Self::Input(_)
+            | Self::Read { .. }
+            | Self::Train(
                 TrainError::Learner(ingle::Error::Config(_) | ingle::Error::Record(_))
                 | TrainError::Mismatch { .. }
                 | TrainError::Format { .. },
             ) => 2,
+            Self::Device(_) => 3,
+            Self::Train(TrainError::Learner(ingle::Error::Execution(reason))) => {
+                if reason.to_lowercase().contains("memory") { 4 } else { 5 }
+            }
+            Self::Environment(error) | Self::Train(TrainError::Environment(error)) => environment_code(error),
             Self::Train(_) | Self::Other(_) => 1,
         };
         ExitCode::from(code)

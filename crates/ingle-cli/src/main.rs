@@ -29,7 +29,10 @@ fn main() -> ExitCode {
         Command::Train(options) => train::run(&options),
         Command::Eval(options) => evaluate::run(&options),
         Command::Bench(options) => bench::run(&options),
-        Command::Devices(options) => devices::run(&options),
+        Command::Devices(options) => {
+            devices::run(&options);
+            Ok(())
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

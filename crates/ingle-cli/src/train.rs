@@ -130,7 +130,7 @@ fn run_directory(wanted: Option<&Path>, config: &RunConfig) -> Result<PathBuf, C
     let Some(directory) = wanted else {
         let name =
             |number: usize| PathBuf::from("runs").join(format!("{}-{}-{number}", config.learner, config.env));
-        let free = (0..).map(name).find(|directory| !directory.exists());
+        let free = (0..1_000_000).map(name).find(|directory| !directory.exists());
         return free.ok_or_else(|| CliError::Other("no free name for a run below runs/".into()));
     };
     match fs::read_dir(directory).map(|mut entries| entries.next().is_some()) {

@@ -111,6 +111,19 @@ fn runs_without_a_directory_are_numbered() {
 }
 
 #[test]
+fn every_learner_trains() {
+    let scratch = Scratch::new();
+    for learner in ["sac", "td3"] {
+        let run = scratch.path(learner);
+        let hidden = format!("{learner}.hidden=[8]");
+        let arguments = ["train", learner, "--run", &run, "--set", &hidden];
+        let output = ingle(&[&arguments, &TINY[..]].concat(), &scratch.0);
+        assert!(output.status.success(), "{learner}: {}", text(&output.stderr));
+        assert!(ingle(&["eval", &run], &scratch.0).status.success(), "{learner}");
+    }
+}
+
+#[test]
 fn a_population_is_trained_and_its_best_member_reported() {
     let scratch = Scratch::new();
     let run = scratch.path("run");

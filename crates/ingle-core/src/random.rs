@@ -1,7 +1,7 @@
 //! Explicit randomness: counter-based streams that belong to a state and can be saved.
 //!
 //! Nothing in ingle draws from a backend's own generator: that one is global to the process, cannot be saved, and
-//! makes results depend on who else draws. A [`RandomStream`] is a ChaCha8 key with a stream number and a position;
+//! makes results depend on who else draws. A [`RandomStream`] is a `ChaCha8` key with a stream number and a position;
 //! drawing moves the position and nothing else.
 
 use burn::tensor::{Tensor, TensorCreationOptions, TensorData};
@@ -10,14 +10,14 @@ use rand::{RngExt, SeedableRng};
 use rand_distr::StandardNormal;
 use serde::{Deserialize, Serialize};
 
-/// A counter-based stream of random numbers (ChaCha8), saved as key, stream and position.
+/// A counter-based stream of random numbers (`ChaCha8`), saved as key, stream and position.
 #[derive(Debug, PartialEq)]
 pub struct RandomStream(ChaCha8Rng);
 
 /// Where a [`RandomStream`] stands: all that is needed to go on drawing the same numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamPosition {
-    /// The ChaCha key.
+    /// The `ChaCha` key.
     pub key: [u8; 32],
     /// The stream number below that key.
     pub stream: u64,

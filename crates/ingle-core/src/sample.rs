@@ -10,9 +10,9 @@ use crate::{Error, Keys, Result};
 /// and truncation are settled where the transition is made: a learner sees only `discount`.
 #[derive(Debug, Clone)]
 pub struct Transitions {
-    /// `[P, B, O]`: s_t.
+    /// `[P, B, O]`: `s_t`.
     pub observation: Tensor<3>,
-    /// `[P, B, A]`: a_t, in the canonical range `[-1, 1]`.
+    /// `[P, B, A]`: `a_t`, in the canonical range `[-1, 1]`.
     pub action: Tensor<3>,
     /// `[P, B]`: the n-step return `Σ_{i<n} γ^i r_{t+i}` (for n = 1, `r_t`).
     pub reward: Tensor<2>,

@@ -124,6 +124,7 @@ pub fn open(name: &str) -> Result<Device, DeviceError> {
 }
 
 /// Every device that is built in and there, CPUs first. Asks the drivers; opens no device.
+#[allow(clippy::vec_init_then_push, reason = "which of them are pushed is up to the features")]
 pub fn available() -> Vec<AvailableDevice> {
     #[allow(unused_mut, reason = "stays empty without a backend")]
     let mut devices = Vec::new();

@@ -6,9 +6,9 @@ use super::{Actor, Critic, Layout, Network};
 use crate::random::RandomStream;
 use crate::{Result, Violations};
 
-/// A ReLU multi-layer perceptron for P members and K networks per member, as one batched product per layer.
+/// A `ReLU` multi-layer perceptron for P members and K networks per member, as one batched product per layer.
 ///
-/// Weights are `[P, K, in, out]`, biases `[P, K, 1, out]`. The initial weights and biases are uniform in ±1/√fan_in
+/// Weights are `[P, K, in, out]`, biases `[P, K, 1, out]`. The initial weights and biases are uniform in ±`1/√fan_in`
 /// (`PyTorch`'s `nn.Linear`). [`MlpActor`] and [`MlpCritic`] put it to use.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mlp {
@@ -159,7 +159,7 @@ impl Mlp {
     }
 }
 
-/// The gradient below a ReLU, given the ReLU's output (which is the next layer's input).
+/// The gradient below a `ReLU`, given the `ReLU`'s output (which is the next layer's input).
 ///
 /// A product with the slope, 0 or 1, and not a masked fill: on a CPU that branches on every element, a sixth of the
 /// update's time.

@@ -114,9 +114,8 @@ pub fn open(name: &str) -> Result<Device, DeviceError> {
     if !built_in {
         return Err(DeviceError::NotBuiltIn { name: name.to_owned(), feature });
     }
-    let kind = std::mem::discriminant(&wanted);
-    let mut peers: Vec<AvailableDevice> =
-        available().into_iter().filter(|device| std::mem::discriminant(&device.name) == kind).collect();
+    // Only that backend is asked: finding out about the others would load their drivers.
+    let mut peers = of_kind(wanted);
     match peers.iter().position(|device| device.name == wanted) {
         Some(index) => Ok(peers.swap_remove(index).device),
         None => Err(DeviceError::Absent { name: name.to_owned(), found: peers.len() }),
@@ -124,28 +123,34 @@ pub fn open(name: &str) -> Result<Device, DeviceError> {
 }
 
 /// Every device that is built in and there, CPUs first. Asks the drivers; opens no device.
-#[allow(clippy::vec_init_then_push, reason = "which of them are pushed is up to the features")]
 pub fn available() -> Vec<AvailableDevice> {
-    #[allow(unused_mut, reason = "stays empty without a backend")]
-    let mut devices = Vec::new();
-    #[cfg(feature = "flex")]
-    devices.push(AvailableDevice {
-        name: DeviceName::Flex,
-        description: "CPU, pure Rust (burn-flex)".into(),
-        device: Device::flex(),
-    });
-    #[cfg(feature = "ndarray")]
-    devices.push(AvailableDevice {
-        name: DeviceName::Ndarray,
-        description: "CPU (burn-ndarray)".into(),
-        #[allow(deprecated, reason = "kept for comparison until burn drops it")]
-        device: Device::ndarray(),
-    });
-    #[cfg(feature = "wgpu")]
-    devices.extend(enumerate(burn::tensor::DeviceType::Wgpu, DeviceName::Wgpu, "through wgpu"));
-    #[cfg(feature = "cuda")]
-    devices.extend(enumerate(burn::tensor::DeviceType::Cuda, DeviceName::Cuda, "through CUDA"));
-    devices
+    [DeviceName::Flex, DeviceName::Ndarray, DeviceName::Wgpu(0), DeviceName::Cuda(0)]
+        .into_iter()
+        .flat_map(of_kind)
+        .collect()
+}
+
+/// The devices of the backend that `name` belongs to; none if it is not built in.
+fn of_kind(name: DeviceName) -> Vec<AvailableDevice> {
+    match name {
+        #[cfg(feature = "flex")]
+        DeviceName::Flex => {
+            vec![AvailableDevice { name, description: "CPU, pure Rust (burn-flex)".into(), device: Device::flex() }]
+        }
+        #[cfg(feature = "ndarray")]
+        DeviceName::Ndarray => vec![AvailableDevice {
+            name,
+            description: "CPU (burn-ndarray)".into(),
+            #[allow(deprecated, reason = "kept for comparison until burn drops it")]
+            device: Device::ndarray(),
+        }],
+        #[cfg(feature = "wgpu")]
+        DeviceName::Wgpu(_) => enumerate(burn::tensor::DeviceType::Wgpu, DeviceName::Wgpu, "through wgpu").collect(),
+        #[cfg(feature = "cuda")]
+        DeviceName::Cuda(_) => enumerate(burn::tensor::DeviceType::Cuda, DeviceName::Cuda, "through CUDA").collect(),
+        #[allow(unreachable_patterns, reason = "reached by what is not built in")]
+        _ => Vec::new(),
+    }
 }
 
 /// The devices of a runtime, those that are no processor first.

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor};
 
-use crate::learner::{Act, Acting, LearnerCore};
+use crate::learner::{Act, Acting, ExplicitNoise, LearnerCore};
 use crate::random::derive_seed;
 use crate::state::{State, Visitor};
 use crate::{Metrics, Result, StepOutput};
@@ -32,6 +32,23 @@ pub trait SampleProcessor {
     /// # Errors
     /// If the sample does not fit; `state` is then as it was.
     fn process(&self, state: &mut Self::State, sample: Self::Sample) -> Result<(Self::Processed, Metrics)>;
+}
+
+/// A processor whose noise can be handed in, for exact tests.
+pub trait ExplicitProcessNoise: SampleProcessor {
+    /// All the noise of one step.
+    type Noise;
+
+    /// As [`SampleProcessor::process`], with given noise; the state's random streams do not move.
+    ///
+    /// # Errors
+    /// If sample or noise do not fit; `state` is then as it was.
+    fn process_with_noise(
+        &self,
+        state: &mut Self::State,
+        sample: Self::Sample,
+        noise: Self::Noise,
+    ) -> Result<(Self::Processed, Metrics)>;
 }
 
 /// A processor over a core. It is a [`LearnerCore`] itself, so nests stack: `Nested<Rnd, Nested<Ail, Sac>>`.
@@ -78,15 +95,51 @@ where
     }
 
     fn step(&self, state: &mut Self::State, sample: P::Sample) -> Result<StepOutput> {
-        // The processor works on a copy (a handful of reference counts): if the direct core refuses what it made, the
-        // whole nest is as it was.
-        let mut processor = state.processor.clone();
-        let (processed, metrics) = self.processor.process(&mut processor, sample)?;
-        let mut output = self.direct.step(&mut state.direct, processed)?;
-        state.processor = processor;
-        output.metrics.extend(metrics);
-        Ok(output)
+        both(
+            state,
+            |processor| self.processor.process(processor, sample),
+            |direct, processed| self.direct.step(direct, processed),
+        )
     }
+}
+
+impl<P, C> ExplicitNoise for Nested<P, C>
+where
+    P: ExplicitProcessNoise,
+    C: ExplicitNoise<Sample = P::Processed>,
+{
+    /// The processor's noise, then the direct core's.
+    type Noise = (P::Noise, C::Noise);
+
+    fn step_with_noise(
+        &self,
+        state: &mut Self::State,
+        sample: P::Sample,
+        (own, inner): Self::Noise,
+    ) -> Result<StepOutput> {
+        both(
+            state,
+            |processor| self.processor.process_with_noise(processor, sample, own),
+            |direct, processed| self.direct.step_with_noise(direct, processed, inner),
+        )
+    }
+}
+
+/// The processor, then the direct core on what it made.
+///
+/// The processor works on a copy (a handful of reference counts): if the direct core refuses what it made, the whole
+/// nest is as it was.
+fn both<P: Clone, C, T>(
+    state: &mut NestedState<P, C>,
+    process: impl FnOnce(&mut P) -> Result<(T, Metrics)>,
+    step: impl FnOnce(&mut C, T) -> Result<StepOutput>,
+) -> Result<StepOutput> {
+    let mut processor = state.processor.clone();
+    let (processed, metrics) = process(&mut processor)?;
+    let mut output = step(&mut state.direct, processed)?;
+    state.processor = processor;
+    output.metrics.extend(metrics);
+    Ok(output)
 }
 
 impl<P, C> Act for Nested<P, C>

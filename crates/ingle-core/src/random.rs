@@ -104,17 +104,32 @@ pub fn normal_noise(
     Tensor::from_data(TensorData::new(values, [draws, members, rows, columns]), options.clone())
 }
 
-/// The seed of a layer that wraps another: derived from the run's seed and the layer's own name, so that adding a
+/// Uniform noise `[P, rows, 1]` in `[0, 1)`, each member's share from its own stream.
+pub fn uniform_noise(
+    streams: &mut [RandomStream],
+    rows: usize,
+    options: &TensorCreationOptions,
+) -> Tensor<3> {
+    let mut values = vec![0.0; streams.len() * rows];
+    for (stream, member) in streams.iter_mut().zip(values.chunks_exact_mut(rows)) {
+        stream.fill_uniform(0.0, 1.0, member);
+    }
+    Tensor::from_data(TensorData::new(values, [streams.len(), rows, 1]), options.clone())
+}
+
+/// The seed of a layer that wraps another: the run's seed moved by a number made of the layer's name, so that adding a
 /// layer leaves the random stream of what it wraps as it was.
+///
+/// `derive_seed(seed + p, name) = derive_seed(seed, name) + p`: member p of a population derives what a learner with
+/// the seed `seed + p` alone would.
 pub fn derive_seed(seed: u64, name: &str) -> u64 {
-    // FNV-1a over the name, then one round of SplitMix64: stable on every platform and release.
-    let name = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+    // FNV-1a, then one round of SplitMix64: stable on every platform and release. Streams hash their seed once more.
+    let mut mixed = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    let mut mixed = seed.wrapping_add(name).wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
+    seed.wrapping_add(mixed ^ (mixed >> 31))
 }
 
 #[cfg(test)]
@@ -143,6 +158,6 @@ mod tests {
         assert_ne!(draw(0, 0), draw(0, 1));
         assert_ne!(draw(0, 0), draw(1, 0));
         assert_ne!(derive_seed(1, "rnd"), derive_seed(1, "ail"));
-        assert_ne!(derive_seed(1, "rnd"), derive_seed(2, "rnd"));
+        assert_eq!(derive_seed(1, "rnd") + 1, derive_seed(2, "rnd"));
     }
 }

@@ -71,6 +71,20 @@ impl Transitions {
         self.observation.dims()[1]
     }
 
+    /// As [`Self::check`], for a processor that looks at observations and rewards whatever the actions are.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::Precision`] or [`Error::Device`] with the field's name and both values.
+    pub fn check_observations(
+        &self,
+        population: usize,
+        observation: usize,
+        like: &Tensor<2>,
+    ) -> Result<usize> {
+        let action = self.action.dims()[2];
+        self.check(Expected { population, observation, action, like })
+    }
+
     /// Checks every field against what the learner expects and returns B. No device work.
     ///
     /// # Errors

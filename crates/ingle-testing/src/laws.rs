@@ -145,11 +145,13 @@ where
         .map(|member| {
             let solo = (subject.make)(&[member]);
             let state = precise(solo.init(SEED + member as u64, device).unwrap(), precision);
-            assert_eq!(
-                together.member(member).unwrap().save().unwrap(),
-                state.save().unwrap(),
-                "{}: {law}: member {member} starts differently",
-                subject.name
+            let own = together.member(member).unwrap().save().unwrap();
+            assert_same(
+                subject.name,
+                &format!("{law}: start of member {member}"),
+                &own,
+                &state.save().unwrap(),
+                0.0,
             );
             (solo, state)
         })

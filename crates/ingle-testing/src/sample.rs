@@ -2,6 +2,7 @@
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use ingle::Transitions;
+use ingle::nested::ail::{AilNoise, AilSample};
 use ingle::random::RandomStream;
 use ingle::sac::SacNoise;
 use ingle::td3::Td3Noise;
@@ -194,5 +195,67 @@ impl TestNoise for Td3Noise {
 
     fn permute(&self, rows: &[usize]) -> Self {
         Self { next: permuted(&self.next, rows) }
+    }
+}
+
+impl<S: TestSample> TestSample for AilSample<S> {
+    fn random(sizes: Sizes, seed: u64, precision: DType, device: &Device) -> Self {
+        Self {
+            rl: S::random(sizes, seed, precision, device),
+            demonstrations: Transitions::random(sizes, seed + 1_000_000, precision, device),
+        }
+    }
+
+    fn permute(&self, rows: &[usize]) -> Self {
+        Self { rl: self.rl.permute(rows), demonstrations: self.demonstrations.permute(rows) }
+    }
+
+    fn member(&self, member: usize) -> Self {
+        Self { rl: self.rl.member(member), demonstrations: self.demonstrations.member(member) }
+    }
+
+    fn to(&self, device: &Device) -> Self {
+        Self { rl: self.rl.to(device), demonstrations: self.demonstrations.to(device) }
+    }
+
+    fn spoiled(&self) -> Vec<(&'static str, Self)> {
+        let own = self.rl.spoiled().into_iter().map(|(what, rl)| (what, Self { rl, ..self.clone() }));
+        let demonstrations = self
+            .demonstrations
+            .spoiled()
+            .into_iter()
+            .map(|(what, demonstrations)| (what, Self { demonstrations, ..self.clone() }));
+        let rows: Vec<usize> = (0..self.demonstrations.batch() / 2).collect();
+        let fewer = Self { demonstrations: self.demonstrations.permute(&rows), ..self.clone() };
+        own.chain(demonstrations).chain([("number of demonstrations", fewer)]).collect()
+    }
+}
+
+impl TestNoise for () {
+    fn random(_: Sizes, _: u64, _: DType, _: &Device) -> Self {}
+
+    fn permute(&self, _: &[usize]) -> Self {}
+}
+
+impl<A: TestNoise, B: TestNoise> TestNoise for (A, B) {
+    fn random(sizes: Sizes, seed: u64, precision: DType, device: &Device) -> Self {
+        (A::random(sizes, seed, precision, device), B::random(sizes, seed + 1, precision, device))
+    }
+
+    fn permute(&self, rows: &[usize]) -> Self {
+        (self.0.permute(rows), self.1.permute(rows))
+    }
+}
+
+impl TestNoise for AilNoise {
+    fn random(sizes: Sizes, seed: u64, precision: DType, device: &Device) -> Self {
+        let mut values = vec![0.0; sizes.population * sizes.batch];
+        RandomStream::new(seed, 79).fill_uniform(0.0, 1.0, &mut values);
+        let data = TensorData::new(values, [sizes.population, sizes.batch, 1]);
+        Self { interpolation: Some(Tensor::from_data(data, (device, precision))) }
+    }
+
+    fn permute(&self, rows: &[usize]) -> Self {
+        Self { interpolation: self.interpolation.as_ref().map(|noise| permuted(noise, rows)) }
     }
 }

@@ -9,10 +9,13 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use ingle::nested::ail::{Ail, AilConfig, AilLoss, AilNoise, AilReward, AilSample, AilState};
+use ingle::nested::rnd::{Rnd, RndConfig, RndState};
 use ingle::network::{Layout, Network};
+use ingle::processor::ExplicitProcessNoise;
 use ingle::sac::{SacConfig, SacNoise, SacState, Temperature};
 use ingle::td3::{Td3Config, Td3Noise, Td3State};
-use ingle::{ExplicitNoise, Transitions};
+use ingle::{ExplicitNoise, Metrics, SampleProcessor, Transitions};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 
@@ -39,11 +42,44 @@ pub struct Meta {
     target_noise: f64,
     noise_clip: f64,
     bc_alpha: Option<f64>,
+    #[serde(default)]
+    rnd_hidden: Vec<usize>,
+    #[serde(default)]
+    features: usize,
+    #[serde(default)]
+    rnd_lr: f64,
+    #[serde(default)]
+    intrinsic: f64,
+    #[serde(default)]
+    extrinsic: f64,
+    #[serde(default)]
+    normalise_intrinsic: bool,
+    #[serde(default)]
+    disc_hidden: Vec<usize>,
+    #[serde(default)]
+    disc_lr: f64,
+    #[serde(default)]
+    use_next_observation: bool,
+    #[serde(default)]
+    loss: String,
+    #[serde(default)]
+    entropy_coefficient: f64,
+    #[serde(default)]
+    gradient_penalty: f64,
+    #[serde(default)]
+    prior: f64,
+    #[serde(default)]
+    pu_beta: f64,
+    #[serde(default)]
+    reward: String,
 }
 
 fn one() -> u64 {
     1
 }
+
+/// Where a replay computes, and in which precision.
+type Place<'a> = (&'a Device, DType);
 
 /// A trace in memory.
 #[derive(Debug)]
@@ -160,14 +196,18 @@ impl Trace {
     /// # Panics
     /// If an item of the trace is missing or has another shape than it should.
     pub fn replay(&self, precision: DType, device: &Device) -> Outcome {
-        match self.meta.learner.as_str() {
-            "sac" => self.replay_sac(precision, device),
-            "td3" => self.replay_td3(precision, device),
-            learner => Outcome::NotRun { learner: learner.to_owned() },
+        let place = (device, precision);
+        let mut names: Vec<&str> = self.meta.learner.split('+').collect();
+        let direct = names.pop();
+        let layers: Option<Vec<Layer>> = names.into_iter().map(|name| self.layer(name, place)).collect();
+        match (layers, direct) {
+            (Some(layers), Some("sac")) => self.replay_sac(layers, place),
+            (Some(layers), Some("td3")) => self.replay_td3(layers, place),
+            _ => Outcome::NotRun { learner: self.meta.learner.clone() },
         }
     }
 
-    fn replay_sac(&self, precision: DType, device: &Device) -> Outcome {
+    fn replay_sac(&self, layers: Vec<Layer>, place: Place<'_>) -> Outcome {
         let meta = &self.meta;
         let temperature = if meta.learn_alpha { Temperature::Learned } else { Temperature::Fixed };
         let sac = SacConfig {
@@ -185,7 +225,7 @@ impl Trace {
         }
         .init(meta.observation, meta.action)
         .expect("the trace's settings")
-        .with_precision(precision);
+        .with_precision(place.1);
         let (actor, critic) = (sac.actor().layout(), sac.critic().layout());
         let log_alpha = {
             let mut layout = Layout::default();
@@ -210,13 +250,13 @@ impl Trace {
         ];
         // A temperature that is not learned has no loss; the reference writes 0.
         let absent = if meta.learn_alpha { None } else { Some("temperature_loss") };
-        self.run(&sac, &parts, absent, precision, device, |step| SacNoise {
-            next: self.rows(&format!("step/{step}/noise_next"), precision, device),
-            current: self.rows(&format!("step/{step}/noise"), precision, device),
+        self.run(layers, &sac, &parts, absent, place, |step| SacNoise {
+            next: self.rows(&format!("step/{step}/noise_next"), place),
+            current: self.rows(&format!("step/{step}/noise"), place),
         })
     }
 
-    fn replay_td3(&self, precision: DType, device: &Device) -> Outcome {
+    fn replay_td3(&self, layers: Vec<Layer>, place: Place<'_>) -> Outcome {
         let meta = &self.meta;
         let td3 = Td3Config {
             hidden: meta.hidden.clone(),
@@ -233,7 +273,7 @@ impl Trace {
         }
         .init(meta.observation, meta.action)
         .expect("the trace's settings")
-        .with_precision(precision);
+        .with_precision(place.1);
         let (actor, critic) = (td3.actor().layout(), td3.critic().layout());
         let parts: Vec<Part<'_, Td3State>> = vec![
             Part { name: "actor", layout: actor, critics: None, of: |state| &mut state.actor.parameters },
@@ -252,31 +292,104 @@ impl Trace {
             },
         ];
         // An update that leaves the actor alone has no loss of it; the reference writes 0.
-        self.run(&td3, &parts, Some("actor_loss"), precision, device, |step| Td3Noise {
-            next: self.rows(&format!("step/{step}/noise_next"), precision, device),
+        self.run(layers, &td3, &parts, Some("actor_loss"), place, |step| Td3Noise {
+            next: self.rows(&format!("step/{step}/noise_next"), place),
         })
+    }
+
+    /// The processor of that name with the trace's initial parameters; none if there is none.
+    fn layer(&self, name: &str, place: Place<'_>) -> Option<Layer> {
+        let meta = &self.meta;
+        let put = |name: &str, layout: &Layout| {
+            let values = self.parameters(&format!("init/{name}"), layout, None);
+            let shape = [1, values.len()];
+            Tensor::from_data(TensorData::new(values, shape), place)
+        };
+        match name {
+            "rnd" => {
+                let rnd = RndConfig {
+                    hidden: meta.rnd_hidden.clone(),
+                    features: meta.features,
+                    learning_rate: meta.rnd_lr.into(),
+                    intrinsic: meta.intrinsic.into(),
+                    extrinsic: meta.extrinsic.into(),
+                    normalise_intrinsic: meta.normalise_intrinsic,
+                    ..RndConfig::default()
+                }
+                .init(meta.observation)
+                .expect("the trace's settings")
+                .with_precision(place.1);
+                let mut state = rnd.init(0, place.0).expect("a state");
+                state.target = put("rnd_target", rnd.network().layout());
+                state.predictor.parameters = put("rnd_predictor", rnd.network().layout());
+                Some(Layer::Rnd(rnd, state))
+            }
+            "ail" => {
+                let loss = match meta.loss.as_str() {
+                    "gail" => AilLoss::Gail { entropy_coefficient: meta.entropy_coefficient },
+                    "pugail" => AilLoss::Pugail { prior: meta.prior, beta: meta.pu_beta },
+                    other => panic!("{}: loss {other}", self.name),
+                };
+                let reward = match meta.reward.as_str() {
+                    "gail" => AilReward::Gail,
+                    "airl" => AilReward::Airl,
+                    "fairl" => AilReward::Fairl,
+                    "log_d" => AilReward::LogD,
+                    other => panic!("{}: reward {other}", self.name),
+                };
+                let ail = AilConfig {
+                    hidden: meta.disc_hidden.clone(),
+                    learning_rate: meta.disc_lr.into(),
+                    use_next_observation: meta.use_next_observation,
+                    loss,
+                    gradient_penalty: meta.gradient_penalty,
+                    reward,
+                    ..AilConfig::default()
+                }
+                .init(meta.observation, meta.action)
+                .expect("the trace's settings")
+                .with_precision(place.1);
+                let mut state = ail.init(0, place.0).expect("a state");
+                state.discriminator.parameters = put("discriminator", ail.network().layout());
+                Some(Layer::Ail(ail, state))
+            }
+            _ => None,
+        }
     }
 
     /// Puts the initial parameters in, steps, and compares. An output named `absent` counts as 0 where we have none.
     fn run<C: ExplicitNoise<Sample = Transitions>>(
         &self,
+        mut layers: Vec<Layer>,
         core: &C,
         parts: &[Part<'_, C::State>],
         absent: Option<&'static str>,
-        precision: DType,
-        device: &Device,
+        place: Place<'_>,
         noise: impl Fn(usize) -> C::Noise,
     ) -> Outcome {
-        let mut state = core.init(0, device).expect("a state");
+        let mut state = core.init(0, place.0).expect("a state");
         for part in parts {
             let values = self.parameters(&part.path("init"), part.layout, part.critics);
             let shape = [1, values.len()];
-            *(part.of)(&mut state) = Tensor::from_data(TensorData::new(values, shape), (device, precision));
+            *(part.of)(&mut state) = Tensor::from_data(TensorData::new(values, shape), place);
         }
-        let mut comparison = Comparison::new(precision);
+        let mut comparison = Comparison::new(place.1);
         for step in 0..self.meta.steps {
-            let sample = self.sample(step, precision, device);
+            let mut sample = self.sample(step, place);
+            let mut metrics = Metrics::default();
+            let mut processed_reward = None;
+            for layer in &mut layers {
+                let (processed, own) = layer.process(self, step, sample, place);
+                metrics.extend(own);
+                sample = processed;
+                // The reference notes what the outermost processor made.
+                processed_reward.get_or_insert_with(|| numbers(sample.reward.to_data()));
+            }
             let output = core.step_with_noise(&mut state, sample, noise(step)).expect("a step");
+            metrics.extend(output.metrics);
+            for layer in &layers {
+                layer.compare(self, step, &mut comparison);
+            }
             for part in parts {
                 let path = part.path(&format!("expect/{step}"));
                 let ours = numbers((part.of)(&mut state).to_data());
@@ -284,26 +397,24 @@ impl Trace {
             }
             let mut ours: BTreeMap<&str, Vec<f64>> =
                 absent.map(|name| (name, vec![0.0])).into_iter().collect();
-            ours.extend(output.metrics.read().expect("metrics"));
+            ours.extend(metrics.read().expect("metrics"));
+            ours.extend(processed_reward.map(|reward| ("processed_reward", reward)));
             ours.insert("td_error", numbers(output.feedback.expect("feedback").td_error.to_data()));
             self.compare_outputs(step, &ours, &mut comparison);
         }
         comparison.finish()
     }
 
-    fn sample(&self, step: usize, precision: DType, device: &Device) -> Transitions {
+    fn sample(&self, step: usize, place: Place<'_>) -> Transitions {
         let field = |name: &str| format!("step/{step}/{name}");
         let weight = field("importance_weight");
         Transitions {
-            observation: self.rows(&field("observation"), precision, device),
-            action: self.rows(&field("action"), precision, device),
-            reward: self.column(&field("reward"), precision, device),
-            discount: self.column(&field("discount"), precision, device),
-            next_observation: self.rows(&field("next_observation"), precision, device),
-            importance_weight: self
-                .tensors
-                .contains_key(&weight)
-                .then(|| self.column(&weight, precision, device)),
+            observation: self.rows(&field("observation"), place),
+            action: self.rows(&field("action"), place),
+            reward: self.column(&field("reward"), place),
+            discount: self.column(&field("discount"), place),
+            next_observation: self.rows(&field("next_observation"), place),
+            importance_weight: self.tensors.contains_key(&weight).then(|| self.column(&weight, place)),
             keys: None,
         }
     }
@@ -346,14 +457,80 @@ impl Trace {
         values
     }
 
-    fn rows(&self, name: &str, precision: DType, device: &Device) -> Tensor<3> {
+    fn rows(&self, name: &str, place: Place<'_>) -> Tensor<3> {
         let Reference { shape, values } = self.tensor(name);
-        Tensor::from_data(TensorData::new(values.clone(), [1, shape[0], shape[1]]), (device, precision))
+        Tensor::from_data(TensorData::new(values.clone(), [1, shape[0], shape[1]]), place)
     }
 
-    fn column(&self, name: &str, precision: DType, device: &Device) -> Tensor<2> {
+    fn column(&self, name: &str, place: Place<'_>) -> Tensor<2> {
         let Reference { shape, values } = self.tensor(name);
-        Tensor::from_data(TensorData::new(values.clone(), [1, shape[0]]), (device, precision))
+        Tensor::from_data(TensorData::new(values.clone(), [1, shape[0]]), place)
+    }
+}
+
+/// A processor with its state. `Nested` runs them in this order too, which the laws check; a trace may have any depth,
+/// and a type has one.
+enum Layer {
+    Rnd(Rnd<Transitions>, RndState),
+    Ail(Ail<Transitions>, AilState),
+}
+
+impl Layer {
+    fn process(
+        &mut self,
+        trace: &Trace,
+        step: usize,
+        sample: Transitions,
+        place: Place<'_>,
+    ) -> (Transitions, Metrics) {
+        match self {
+            Self::Rnd(rnd, state) => rnd.process_with_noise(state, sample, ()).expect("a processed sample"),
+            Self::Ail(ail, state) => {
+                let field = |name: &str| format!("step/{step}/demo_{name}");
+                let demonstrations = Transitions {
+                    observation: trace.rows(&field("observation"), place),
+                    action: trace.rows(&field("action"), place),
+                    reward: trace.column(&field("reward"), place),
+                    discount: trace.column(&field("discount"), place),
+                    next_observation: trace.rows(&field("next_observation"), place),
+                    importance_weight: None,
+                    keys: None,
+                };
+                let interpolation = format!("step/{step}/interpolation");
+                let noise = AilNoise {
+                    interpolation: trace
+                        .tensors
+                        .contains_key(&interpolation)
+                        .then(|| trace.rows(&interpolation, place)),
+                };
+                ail.process_with_noise(state, AilSample { rl: sample, demonstrations }, noise)
+                    .expect("a processed sample")
+            }
+        }
+    }
+
+    fn compare(&self, trace: &Trace, step: usize, comparison: &mut Comparison) {
+        let mut networks = |name: &str, parameters: &Tensor<2>, layout: &Layout| {
+            let path = format!("expect/{step}/{name}");
+            let ours = numbers(parameters.to_data());
+            comparison.add(&path, step, &ours, &trace.parameters(&path, layout, None));
+        };
+        match self {
+            Self::Rnd(rnd, state) => {
+                networks("rnd_target", &state.target, rnd.network().layout());
+                networks("rnd_predictor", &state.predictor.parameters, rnd.network().layout());
+                for (name, moments) in [("observation", &state.observation), ("reward", &state.reward)] {
+                    let squares = moments.variance.clone() * moments.count.clone();
+                    for (item, ours) in [("mean", &moments.mean), ("m2", &squares)] {
+                        let path = format!("expect/{step}/{name}_{item}");
+                        comparison.add(&path, step, &numbers(ours.to_data()), &trace.tensor(&path).values);
+                    }
+                }
+            }
+            Self::Ail(ail, state) => {
+                networks("discriminator", &state.discriminator.parameters, ail.network().layout());
+            }
+        }
     }
 }
 

@@ -135,7 +135,11 @@ fn of_kind(name: DeviceName) -> Vec<AvailableDevice> {
     match name {
         #[cfg(feature = "flex")]
         DeviceName::Flex => {
-            vec![AvailableDevice { name, description: "CPU, pure Rust (burn-flex)".into(), device: Device::flex() }]
+            vec![AvailableDevice {
+                name,
+                description: "CPU, pure Rust (burn-flex)".into(),
+                device: Device::flex(),
+            }]
         }
         #[cfg(feature = "ndarray")]
         DeviceName::Ndarray => vec![AvailableDevice {
@@ -145,9 +149,13 @@ fn of_kind(name: DeviceName) -> Vec<AvailableDevice> {
             device: Device::ndarray(),
         }],
         #[cfg(feature = "wgpu")]
-        DeviceName::Wgpu(_) => enumerate(burn::tensor::DeviceType::Wgpu, DeviceName::Wgpu, "through wgpu").collect(),
+        DeviceName::Wgpu(_) => {
+            enumerate(burn::tensor::DeviceType::Wgpu, DeviceName::Wgpu, "through wgpu").collect()
+        }
         #[cfg(feature = "cuda")]
-        DeviceName::Cuda(_) => enumerate(burn::tensor::DeviceType::Cuda, DeviceName::Cuda, "through CUDA").collect(),
+        DeviceName::Cuda(_) => {
+            enumerate(burn::tensor::DeviceType::Cuda, DeviceName::Cuda, "through CUDA").collect()
+        }
         #[allow(unreachable_patterns, reason = "reached by what is not built in")]
         _ => Vec::new(),
     }

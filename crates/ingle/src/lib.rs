@@ -62,6 +62,7 @@ pub mod device;
 pub use burn;
 pub use ingle_core::*;
 pub use ingle_envs as envs;
+pub use ingle_nested as nested;
 pub use ingle_replay as replay;
 pub use ingle_train as train;
 pub use ingle_train::{TrainConfig, Trainer};

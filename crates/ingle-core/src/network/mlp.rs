@@ -159,13 +159,54 @@ impl Mlp {
     }
 }
 
+impl Mlp {
+    /// A loss on the gradient of the (single) output with respect to the input, and its gradient `[P, N]` with respect
+    /// to the parameters: a gradient penalty.
+    ///
+    /// burn differentiates once. For a `ReLU` network that is enough: the input's gradient is itself a product of
+    /// weights and slopes, `∂ℓ/∂x = W₁ M₁ W₂ M₂ … w_L`, and the slopes' own derivative is 0 almost everywhere. `loss`
+    /// takes `[P, K, B, in]` to `[P]`.
+    pub fn slope_gradient(
+        &self,
+        parameters: &Tensor<2>,
+        input: Tensor<4>,
+        loss: impl FnOnce(Tensor<4>) -> Tensor<1>,
+    ) -> (Tensor<1>, Tensor<2>) {
+        let (output, MlpTape(tape)) = self.record(parameters, input);
+        let tape: Vec<_> =
+            tape.into_iter().map(|(input, weight)| (input, weight.autodiff().require_grad())).collect();
+        // The gradient of the output with respect to itself, then down through the layers.
+        let mut gradient = output.ones_like().autodiff();
+        for (layer, (input, weight)) in tape.iter().enumerate().rev() {
+            gradient = gradient.matmul(weight.clone().transpose());
+            if layer > 0 {
+                gradient = gradient * slope(input.clone()).autodiff();
+            }
+        }
+        let value = loss(gradient);
+        let mut gradients = value.clone().sum().backward();
+        let pieces = tape.into_iter().enumerate().flat_map(|(layer, (_, weight))| {
+            let own =
+                weight.grad_remove(&mut gradients).unwrap_or_else(|| weight.without_autodiff().zeros_like());
+            [flatten(own), self.layout.slice(parameters, 2 * layer + 1).zeros_like()]
+        });
+        let pieces = pieces.collect();
+        (value.without_autodiff(), Tensor::cat(pieces, 1))
+    }
+}
+
 /// The gradient below a `ReLU`, given the `ReLU`'s output (which is the next layer's input).
 ///
 /// A product with the slope, 0 or 1, and not a masked fill: on a CPU that branches on every element, a sixth of the
 /// update's time.
 fn through_relu(gradient: Tensor<4>, output: &Tensor<4>) -> Tensor<4> {
-    let precision = gradient.dtype();
-    gradient.mul(output.clone().greater_elem(0.0).float().cast(precision))
+    gradient.mul(slope(output.clone()))
+}
+
+/// The slope of a `ReLU`, 0 or 1, given its output.
+fn slope(output: Tensor<4>) -> Tensor<4> {
+    let precision = output.dtype();
+    output.greater_elem(0.0).float().cast(precision)
 }
 
 fn flatten(gradient: Tensor<4>) -> Tensor<2> {

@@ -2,11 +2,14 @@
 
 use burn::tensor::{DType, Device, Tensor, TensorCreationOptions, TensorData};
 use ingle::gradient::value_and_gradient;
-use ingle::network::{Actor, Critic, MlpActor, MlpCritic, Network};
+use ingle::nested::ail::{Ail, AilConfig, AilLoss, AilNoise, AilSample, AilState};
+use ingle::nested::rnd::{Rnd, RndConfig, RndState};
+use ingle::network::{Actor, Critic, Mlp, MlpActor, MlpCritic, Network};
+use ingle::processor::ExplicitProcessNoise;
 use ingle::random::RandomStream;
 use ingle::sac::{SacConfig, SacNoise, SquashedGaussian};
 use ingle::td3::{Td3Config, Td3Noise};
-use ingle::{ExplicitNoise, LearnerCore, RecordItem, State, Transitions};
+use ingle::{ExplicitNoise, LearnerCore, RecordItem, SampleProcessor, State, Transitions};
 use ingle_testing::sample::{Sizes, TestNoise, TestSample, normal};
 use ingle_testing::values;
 
@@ -75,6 +78,79 @@ fn mlp_as_critic() {
     let record = || mlp.record(&parameters, observation.clone(), action.clone()).1;
     check("critic", &parameters, &mlp.gradient(record(), slope.clone()), |p| value(&p, action.clone()));
     check("action", &action, &mlp.action_gradient(record(), slope.clone()), |a| value(&parameters, a));
+}
+
+#[test]
+fn gradient_penalty_of_an_mlp() {
+    let mlp = Mlp::new(3, &[6, 5, 4], 1, 2).unwrap();
+    let parameters = mlp.init(&mut streams(9), &options()).unwrap();
+    let input = normal([2, 1, 5, 3], &mut RandomStream::new(10, 0), PRECISION, &flex());
+    let loss = |slope: Tensor<4>| {
+        let norm = slope.square().sum_dim(3).add_scalar(1e-12).sqrt();
+        norm.sub_scalar(1.0).square().mean_dim(2).mean_dim(1).flatten::<1>(0, 3)
+    };
+    // The slope itself is the gradient of the output's sum with respect to the input.
+    let mut slope = None;
+    mlp.slope_gradient(&parameters, input.clone(), |s| {
+        slope = Some(s.clone().without_autodiff());
+        loss(s)
+    });
+    let of_first = slope.unwrap().narrow(1, 0, 1);
+    check("slope", &input, &of_first, |input| {
+        values(&mlp.forward(&parameters, input).narrow(1, 0, 1).sum())[0]
+    });
+    let (_, gradient) = mlp.slope_gradient(&parameters, input.clone(), loss);
+    check("penalty", &parameters, &gradient, |parameters| {
+        values(&mlp.slope_gradient(&parameters, input.clone(), loss).0).iter().sum()
+    });
+}
+
+#[test]
+fn processors_move_along_the_gradients_of_their_losses() {
+    let moment = |record: &ingle::Record, name: &str| {
+        let Some(RecordItem::Tensor(data)) = record.0.get(name).cloned() else { panic!("{name}") };
+        Tensor::<2>::from_data(data, (&flex(), PRECISION)).mul_scalar(10.0)
+    };
+    for loss in [AilLoss::Gail { entropy_coefficient: 0.1 }, AilLoss::Pugail { prior: 0.7, beta: 0.05 }] {
+        let config = AilConfig {
+            population: 2,
+            hidden: vec![6, 5],
+            loss,
+            gradient_penalty: 10.0,
+            ..AilConfig::default()
+        };
+        let ail: Ail<Transitions> = config.init(3, 2).unwrap().with_precision(PRECISION);
+        let start = ail.init(3, &flex()).unwrap();
+        let sample: AilSample<Transitions> = TestSample::random(SIZES, 1, PRECISION, &flex());
+        let noise = AilNoise::random(SIZES, 2, PRECISION, &flex());
+        let process = |mut state: AilState| {
+            let (_, metrics) = ail.process_with_noise(&mut state, sample.clone(), noise.clone()).unwrap();
+            (state.save().unwrap(), values(metrics.get("discriminator_loss").unwrap()).iter().sum::<f64>())
+        };
+        let gradient = moment(&process(start.clone()).0, "discriminator/first_moment");
+        check("discriminator loss", &start.discriminator.parameters, &gradient, |parameters| {
+            let mut state = start.clone();
+            state.discriminator.parameters = parameters;
+            process(state).1
+        });
+    }
+    let rnd: Rnd<Transitions> =
+        RndConfig { population: 2, hidden: vec![6, 5], features: 4, ..RndConfig::default() }
+            .init(3)
+            .unwrap()
+            .with_precision(PRECISION);
+    let start = rnd.init(3, &flex()).unwrap();
+    let sample = Transitions::random(SIZES, 1, PRECISION, &flex());
+    let process = |mut state: RndState| {
+        let (_, metrics) = rnd.process(&mut state, sample.clone()).unwrap();
+        (state.save().unwrap(), values(metrics.get("rnd_loss").unwrap()).iter().sum::<f64>())
+    };
+    let gradient = moment(&process(start.clone()).0, "predictor/first_moment");
+    check("rnd loss", &start.predictor.parameters, &gradient, |parameters| {
+        let mut state = start.clone();
+        state.predictor.parameters = parameters;
+        process(state).1
+    });
 }
 
 #[test]

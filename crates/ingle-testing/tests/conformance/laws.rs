@@ -24,7 +24,7 @@ fn config(members: &[usize]) -> SacConfig {
     }
 }
 
-fn sac(members: &[usize]) -> Sac {
+pub(crate) fn sac(members: &[usize]) -> Sac {
     config(members).init(3, 2).unwrap()
 }
 
@@ -59,7 +59,7 @@ fn td3_config(members: &[usize]) -> Td3Config {
     }
 }
 
-fn td3(members: &[usize]) -> Td3 {
+pub(crate) fn td3(members: &[usize]) -> Td3 {
     td3_config(members).init(3, 2).unwrap()
 }
 

@@ -3,5 +3,6 @@
 mod gradients;
 mod laws;
 mod nests;
+mod processors;
 mod traces;
 mod training;

@@ -1,0 +1,60 @@
+//! Running means and variances on the device.
+
+use burn::tensor::{Tensor, TensorCreationOptions};
+use ingle_core::State;
+use ingle_core::state::Visitor;
+
+/// Mean and population variance of everything seen, per member and feature, by Chan's parallel update (Chan et al.
+/// 1979).
+///
+/// The variance itself is kept, not the sum of squares, so that nothing grows without bound; the count is a tensor,
+/// so that nothing that changes is a host scalar. (When the count is 2²⁴ times a batch, it stops growing in float32,
+/// and the mean becomes an exponential one with that rate.)
+#[derive(Debug, Clone)]
+pub struct RunningMoments {
+    /// `[P, F]`.
+    pub mean: Tensor<2>,
+    /// `[P, F]`, of the whole population seen (the sum of squares over the count).
+    pub variance: Tensor<2>,
+    /// Rows seen, `[P, 1]`.
+    pub count: Tensor<2>,
+}
+
+impl RunningMoments {
+    /// The moments of nothing, for `features` features of `population` members.
+    pub fn new(population: usize, features: usize, options: &TensorCreationOptions) -> Self {
+        Self {
+            mean: Tensor::zeros([population, features], options.clone()),
+            variance: Tensor::zeros([population, features], options.clone()),
+            count: Tensor::zeros([population, 1], options.clone()),
+        }
+    }
+
+    /// Takes in a batch `[P or 1, B, F]`.
+    pub fn update(&mut self, batch: &Tensor<3>) {
+        let rows = batch.dims()[1] as f64;
+        let batch_mean = batch.clone().mean_dim(1);
+        let batch_variance = (batch.clone() - batch_mean.clone()).square().mean_dim(1).squeeze_dim::<2>(1);
+        let change = batch_mean.squeeze_dim::<2>(1) - self.mean.clone();
+        let count = self.count.clone().add_scalar(rows);
+        let weight = count.clone().recip().mul_scalar(rows);
+        let kept = weight.clone().neg().add_scalar(1.0);
+        let spread = change.clone().square() * kept.clone();
+        self.mean = self.mean.clone() + change * weight.clone();
+        self.variance = self.variance.clone() * kept + (batch_variance + spread) * weight;
+        self.count = count;
+    }
+
+    /// `√(variance + 1e-8)`, `[P, F]`.
+    pub fn deviation(&self) -> Tensor<2> {
+        self.variance.clone().add_scalar(1e-8).sqrt()
+    }
+}
+
+impl State for RunningMoments {
+    fn visit(&mut self, visitor: &mut Visitor<'_>) {
+        visitor.tensor("mean", &mut self.mean);
+        visitor.tensor("variance", &mut self.variance);
+        visitor.tensor("count", &mut self.count);
+    }
+}

@@ -1,0 +1,238 @@
+//! The laws on nests of the processors, and what each processor promises.
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use ingle::nested::RunningMoments;
+use ingle::nested::ail::{Ail, AilConfig, AilLoss, AilReward, AilSample};
+use ingle::nested::rnd::{Rnd, RndConfig};
+use ingle::{LearnerCore, Nested, SampleProcessor, State, Transitions};
+use ingle_testing::laws::{Subject, assert_same, check_all, devices_agree};
+use ingle_testing::sample::{Sizes, TestSample};
+use ingle_testing::{device, device_or_skip, values};
+
+use crate::laws::{sac, td3};
+
+const SIZES: Sizes = Sizes { population: 3, batch: 16, observation: 3, action: 2 };
+
+fn each(members: &[usize], base: f64) -> Vec<f64> {
+    members.iter().map(|&member| base * (1.0 + member as f64)).collect()
+}
+
+fn rnd<S>(members: &[usize]) -> Rnd<S> {
+    RndConfig {
+        population: members.len(),
+        hidden: vec![12],
+        features: 5,
+        learning_rate: each(members, 1e-3).into(),
+        intrinsic: each(members, 0.5).into(),
+        extrinsic: each(members, 0.25).into(),
+        ..RndConfig::default()
+    }
+    .init(3)
+    .unwrap()
+}
+
+fn ail_config(members: &[usize]) -> AilConfig {
+    AilConfig {
+        population: members.len(),
+        hidden: vec![10, 8],
+        learning_rate: each(members, 1e-3).into(),
+        ..AilConfig::default()
+    }
+}
+
+/// GAIL without a penalty.
+fn gail<S>(members: &[usize]) -> Ail<S> {
+    AilConfig { reward: AilReward::Gail, ..ail_config(members) }.init(3, 2).unwrap()
+}
+
+/// DAC: the logit as reward, and a gradient penalty.
+fn dac<S>(members: &[usize]) -> Ail<S> {
+    AilConfig { gradient_penalty: 10.0, use_next_observation: true, ..ail_config(members) }
+        .init(3, 2)
+        .unwrap()
+}
+
+fn pugail<S>(members: &[usize]) -> Ail<S> {
+    let loss = AilLoss::Pugail { prior: 0.7, beta: 0.1 };
+    AilConfig { loss, reward: AilReward::LogD, ..ail_config(members) }.init(3, 2).unwrap()
+}
+
+fn nested<P, C>(processor: P, direct: C) -> Nested<P, C> {
+    Nested { processor, direct }
+}
+
+#[test]
+fn rnd_nests_obey_the_laws() {
+    check_all(&Subject::new("rnd+sac", |m: &[usize]| nested(rnd(m), sac(m))), DType::F32, &device());
+    check_all(&Subject::new("rnd+td3", |m: &[usize]| nested(rnd(m), td3(m))), DType::F32, &device());
+}
+
+#[test]
+fn ail_nests_obey_the_laws() {
+    check_all(&Subject::new("ail+sac", |m: &[usize]| nested(gail(m), sac(m))), DType::F32, &device());
+    check_all(&Subject::new("dac+td3", |m: &[usize]| nested(dac(m), td3(m))), DType::F32, &device());
+    check_all(&Subject::new("pugail+sac", |m: &[usize]| nested(pugail(m), sac(m))), DType::F32, &device());
+}
+
+#[test]
+fn stacked_nests_obey_the_laws() {
+    let rnd_ail_sac = |m: &[usize]| nested(rnd(m), nested(gail(m), sac(m)));
+    check_all(&Subject::new("rnd+ail+sac", rnd_ail_sac), DType::F32, &device());
+    let ail_rnd_td3 = |m: &[usize]| nested(dac(m), nested(rnd(m), td3(m)));
+    check_all(&Subject::new("ail+rnd+td3", ail_rnd_td3), DType::F32, &device());
+}
+
+#[test]
+fn devices_agree_on_nests() {
+    let flex = ingle::device::open("flex").unwrap();
+    for name in ["ndarray", "wgpu"] {
+        if let Some(other) = device_or_skip(name, "law 6") {
+            devices_agree(&Subject::new("rnd+sac", |m: &[usize]| nested(rnd(m), sac(m))), &flex, &other);
+            devices_agree(&Subject::new("dac+td3", |m: &[usize]| nested(dac(m), td3(m))), &flex, &other);
+        }
+    }
+}
+
+/// Law 3: RND with intrinsic coefficient 0 and extrinsic 1 leaves the direct core exactly as the bare core would.
+#[test]
+fn rnd_that_adds_nothing_is_the_bare_core() {
+    let silent = RndConfig { population: 3, hidden: vec![8], intrinsic: 0.0.into(), ..RndConfig::default() };
+    let nest = nested(silent.init(3).unwrap(), sac(&[0, 1, 2]));
+    let bare = sac(&[0, 1, 2]);
+    let (mut nested, mut alone) = (nest.init(4, &device()).unwrap(), bare.init(4, &device()).unwrap());
+    for step in 0..5 {
+        let sample = Transitions::random(SIZES, step, DType::F32, &device());
+        nest.step(&mut nested, sample.clone()).unwrap();
+        bare.step(&mut alone, sample).unwrap();
+    }
+    let (nested, alone) = (nested.direct.save().unwrap(), alone.save().unwrap());
+    assert_same("rnd(0, 1)+sac", "law 3 (identity)", &nested, &alone, 0.0);
+}
+
+#[test]
+fn rnd_rewards_what_it_has_not_seen() {
+    let config = RndConfig {
+        hidden: vec![32],
+        features: 16,
+        learning_rate: 1e-3.into(),
+        extrinsic: 0.0.into(),
+        ..RndConfig::default()
+    };
+    let rnd: Rnd<Transitions> = config.init(3).unwrap();
+    let mut state = rnd.init(0, &device()).unwrap();
+    let sizes = Sizes { population: 1, batch: 64, ..SIZES };
+    let known = Transitions::random(sizes, 0, DType::F32, &device());
+    for _ in 0..300 {
+        rnd.process(&mut state, known.clone()).unwrap();
+    }
+    // Half of the batch is what it knows, half is elsewhere.
+    let elsewhere = known.next_observation.clone().mul_scalar(-1.0).add_scalar(1.5);
+    let next_observation =
+        Tensor::cat(vec![known.next_observation.clone().narrow(1, 0, 32), elsewhere.narrow(1, 32, 32)], 1);
+    let (processed, metrics) = rnd.process(&mut state, Transitions { next_observation, ..known }).unwrap();
+    let reward = values(&processed.reward);
+    let mean = |rows: &[f64]| rows.iter().sum::<f64>() / rows.len() as f64;
+    assert!(
+        mean(&reward[32..]) > 3.0 * mean(&reward[..32]),
+        "{} {}",
+        mean(&reward[..32]),
+        mean(&reward[32..])
+    );
+    assert!(metrics.get("rnd_loss").is_some());
+}
+
+#[test]
+fn rnd_stays_finite_where_nothing_varies() {
+    let rnd: Rnd<Transitions> = RndConfig { hidden: vec![8], ..RndConfig::default() }.init(3).unwrap();
+    let mut state = rnd.init(0, &device()).unwrap();
+    let one = Transitions::random(Sizes { population: 1, batch: 1, ..SIZES }, 0, DType::F32, &device());
+    for _ in 0..3 {
+        let (processed, _) = rnd.process(&mut state, one.clone()).unwrap();
+        assert!(values(&processed.reward).iter().all(|reward| reward.is_finite()));
+    }
+}
+
+#[test]
+fn the_discriminator_learns_to_tell_demonstrations() {
+    for config in [
+        AilConfig { hidden: vec![32], learning_rate: 3e-3.into(), ..AilConfig::default() },
+        AilConfig {
+            hidden: vec![32],
+            learning_rate: 3e-3.into(),
+            gradient_penalty: 1.0,
+            ..AilConfig::default()
+        },
+    ] {
+        let ail: Ail<Transitions> = config.init(3, 2).unwrap();
+        let mut state = ail.init(0, &device()).unwrap();
+        let sizes = Sizes { population: 1, batch: 32, ..SIZES };
+        let reward_of = |state: &mut _, seed: u64, expert: bool| {
+            let mut sample: AilSample<Transitions> = TestSample::random(sizes, seed, DType::F32, &device());
+            // Demonstrations push the other way.
+            sample.demonstrations.action = sample.rl.action.zeros_like().add_scalar(0.8);
+            sample.rl.action = sample.rl.action.zeros_like().add_scalar(if expert { 0.8 } else { -0.8 });
+            let (processed, _) = ail.process(state, sample).unwrap();
+            values(&processed.reward.mean())[0]
+        };
+        for seed in 0..200 {
+            reward_of(&mut state, seed, false);
+        }
+        let own = reward_of(&mut state.clone(), 500, false);
+        let expert = reward_of(&mut state, 500, true);
+        assert!(expert > own + 1.0, "{expert} {own}");
+    }
+}
+
+/// The rewards at logits where naive formulas overflow.
+#[test]
+fn rewards_stay_finite_at_large_logits() {
+    let huge = Transitions::random(Sizes { population: 1, batch: 4, ..SIZES }, 0, DType::F32, &device());
+    let huge = Transitions { observation: huge.observation.clone().mul_scalar(1e5), ..huge };
+    for reward in [AilReward::Gail, AilReward::Airl, AilReward::Fairl, AilReward::LogD] {
+        let ail: Ail<Transitions> =
+            AilConfig { hidden: vec![16], reward, ..AilConfig::default() }.init(3, 2).unwrap();
+        let mut state = ail.init(0, &device()).unwrap();
+        let sample = AilSample { rl: huge.clone(), demonstrations: huge.clone() };
+        let (processed, metrics) = ail.process(&mut state, sample).unwrap();
+        let rewards = values(&processed.reward);
+        assert!(rewards.iter().all(|reward| reward.is_finite()), "{reward:?}: {rewards:?}");
+        assert!(values(metrics.get("discriminator_loss").unwrap())[0].is_finite(), "{reward:?}");
+    }
+}
+
+#[test]
+fn running_moments_are_those_of_all_rows() {
+    let device: Device = device();
+    let mut moments = RunningMoments::new(1, 2, &(&device).into());
+    let rows: Vec<[f32; 2]> = (0..23).map(|i| [(i as f32 * 0.7).sin() * 3.0 + 100.0, i as f32]).collect();
+    for batch in [&rows[..1], &rows[1..9], &rows[9..]] {
+        let data = TensorData::new(batch.concat(), [1, batch.len(), 2]);
+        moments.update(&Tensor::from_data(data, &device));
+    }
+    for feature in 0..2 {
+        let column: Vec<f64> = rows.iter().map(|row| f64::from(row[feature])).collect();
+        let mean = column.iter().sum::<f64>() / 23.0;
+        let variance = column.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 23.0;
+        assert!((values(&moments.mean)[feature] - mean).abs() < 1e-4);
+        assert!((values(&moments.variance)[feature] - variance).abs() < 1e-3 * variance);
+    }
+    assert_eq!(values(&moments.count), [23.0]);
+}
+
+#[test]
+fn wrong_settings_are_listed() {
+    let rnd = RndConfig {
+        population: 0,
+        hidden: vec![0],
+        features: 0,
+        learning_rate: (-1.0).into(),
+        intrinsic: f64::NAN.into(),
+        ..RndConfig::default()
+    };
+    let Err(ingle::Error::Config(problems)) = rnd.init::<Transitions>(3) else { panic!("accepted") };
+    assert_eq!(problems.len(), 5, "{problems:?}");
+    let loss = AilLoss::Pugail { prior: 1.5, beta: -1.0 };
+    let ail = AilConfig { loss, gradient_penalty: -1.0, hidden: vec![0], ..AilConfig::default() };
+    let Err(ingle::Error::Config(problems)) = ail.init::<Transitions>(3, 1) else { panic!("accepted") };
+    assert_eq!(problems.len(), 4, "{problems:?}");
+}

@@ -42,7 +42,8 @@ pub(crate) enum Command {
 const TRAIN_EXAMPLES: &str = "\
 Examples:
   ingle train sac --env pendulum
-  ingle train sac --env mountain-car-continuous --steps 50000 --envs 4 --seed 3
+  ingle train rnd+sac --env mountain-car-continuous --steps 50000 --seed 3 --set rnd.intrinsic=0.5
+  ingle train td3 --env pendulum --envs 4 --set td3.exploration_noise=0.2
   ingle train sac --env pendulum --device wgpu --set sac.tau=0.01 --set replay.batch=512
   ingle train sac --config my.toml --run runs/my-run --json
 
@@ -52,7 +53,7 @@ in its directory as config.toml and can be given to --config.";
 
 #[derive(Debug, Args)]
 pub(crate) struct TrainOptions {
-    /// The learner: sac, td3
+    /// The learner, outermost first: sac, td3, rnd+sac, rnd+td3
     pub(crate) learner: String,
     /// The environment: pendulum, mountain-car-continuous [default: pendulum]
     #[arg(long)]
@@ -106,7 +107,7 @@ pub(crate) struct EvalOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchOptions {
-    /// The learner: sac, td3
+    /// The learner, outermost first: sac, td3, rnd+sac, rnd+td3
     #[arg(long, default_value = "sac")]
     pub(crate) learner: String,
     /// Rows per member and update; several are measured one after the other

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use ingle::nested::rnd::RndConfig;
 use ingle::replay::{Data, ReplayConfig};
 use ingle::sac::SacConfig;
 use ingle::td3::Td3Config;
@@ -34,6 +35,8 @@ pub(crate) struct RunConfig {
     pub(crate) sac: SacConfig,
     /// TD3.
     pub(crate) td3: Td3Config,
+    /// RND; its population is the direct core's.
+    pub(crate) rnd: RndConfig,
 }
 
 /// Settings of the replay buffer.
@@ -65,6 +68,7 @@ impl Default for RunConfig {
             replay: ReplaySettings::default(),
             sac: SacConfig::default(),
             td3: Td3Config::default(),
+            rnd: RndConfig::default(),
         }
     }
 }
@@ -110,9 +114,19 @@ impl RunConfig {
                 Err(error) => problems.push(format!("{}: {}", path.join("."), error.message().trim_end())),
             }
         }
-        let config: Self = merged
+        let mut config: Self = merged
             .try_into()
             .map_err(|error: toml::de::Error| CliError::Config(vec![error.message().to_owned()]))?;
+        // The processor has as many members as the core below it; a configuration that says otherwise is refused.
+        let population = crate::learner::population(&config);
+        if config.rnd.population == RndConfig::default().population {
+            config.rnd.population = population;
+        } else if config.rnd.population != population {
+            problems.push(format!(
+                "rnd.population: must be the direct core's, {population}, got {}",
+                config.rnd.population
+            ));
+        }
         problems.extend(config.violations());
         if problems.is_empty() { Ok(config) } else { Err(CliError::Config(problems)) }
     }
@@ -130,9 +144,13 @@ impl RunConfig {
                 .filter(|(_, size)| *size == 0)
                 .map(|(name, _)| format!("{name}: must be at least 1, got 0")),
         );
-        for (section, result) in
-            [("train", self.train.validate()), ("sac", self.sac.validate()), ("td3", self.td3.validate())]
-        {
+        let sections = [
+            ("train", self.train.validate()),
+            ("sac", self.sac.validate()),
+            ("td3", self.td3.validate()),
+            ("rnd", self.rnd.validate()),
+        ];
+        for (section, result) in sections {
             match result {
                 Err(Error::Config(list)) => {
                     problems.extend(list.into_iter().map(|problem| format!("{section}.{problem}")));

@@ -40,10 +40,11 @@ pub(crate) fn run(options: &EvalOptions) -> Result<(), CliError> {
         )));
     }
     let record = read_record(&path)?;
-    let updates = match record.0.get("updates") {
-        Some(RecordItem::Counter(updates)) => Some(*updates),
+    // The direct core's, however deep it is nested.
+    let updates = record.0.iter().find_map(|(name, item)| match item {
+        RecordItem::Counter(updates) if name == "updates" || name.ends_with("/updates") => Some(*updates),
         _ => None,
-    };
+    });
     let job = EvalJob { seed: options.seed, config: &config, device, record, environments };
     let members = learner::with_core(&config, observation, action, job)?;
     let best = members.iter().max_by(|a, b| a.mean_return.total_cmp(&b.mean_return));

@@ -113,10 +113,10 @@ fn runs_without_a_directory_are_numbered() {
 #[test]
 fn every_learner_trains() {
     let scratch = Scratch::new();
-    for learner in ["sac", "td3"] {
+    for learner in ["sac", "td3", "rnd+sac", "rnd+td3"] {
         let run = scratch.path(learner);
-        let hidden = format!("{learner}.hidden=[8]");
-        let arguments = ["train", learner, "--run", &run, "--set", &hidden];
+        let arguments =
+            ["train", learner, "--run", &run, "--set", "td3.hidden=[8]", "--set", "rnd.hidden=[8]"];
         let output = ingle(&[&arguments, &TINY[..]].concat(), &scratch.0);
         assert!(output.status.success(), "{learner}: {}", text(&output.stderr));
         assert!(ingle(&["eval", &run], &scratch.0).status.success(), "{learner}");

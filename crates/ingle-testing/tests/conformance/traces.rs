@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Device};
 use ingle_testing::traces::{Outcome, directory, read_all};
-use ingle_testing::{device_or_skip, has_f64};
+use ingle_testing::{device_or_skip, has_f64, report};
 
 fn replay_all(name: &str, precision: DType, device: &Device) {
     let mut failed = Vec::new();
@@ -10,14 +10,14 @@ fn replay_all(name: &str, precision: DType, device: &Device) {
     for trace in read_all(&directory()) {
         match trace.replay(precision, device) {
             Outcome::Run { worst, compared } => {
-                println!("{:24} {name} {precision:?}: {compared} numbers, worst {worst}", trace.name);
+                report(&format!("{:24} {name} {precision:?}: {compared} numbers, worst {worst}", trace.name));
                 run += 1;
                 if worst.over_allowed > 1.0 {
                     failed.push(format!("{}: {worst}", trace.name));
                 }
             }
             Outcome::NotRun { learner } => {
-                println!("{:24} NOT RUN: there is no learner '{learner}' yet", trace.name);
+                report(&format!("{:24} NOT RUN: there is no learner '{learner}' yet", trace.name));
             }
         }
     }

@@ -293,7 +293,7 @@ impl<P: SampleProcessor, L: Policy, S> Policy for NestedLearner<P, L, S> {
     }
 
     fn act(&self, observation: Tensor<3>, acting: Acting) -> Result<Tensor<3>> {
-        self.direct.act(observation, acting)
+        self.direct.act(self.processor.observe(&self.state, observation), acting)
     }
 }
 

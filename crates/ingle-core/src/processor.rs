@@ -1,5 +1,7 @@
 //! Nesting: a processor learns on a sample and turns it into the sample that an inner core learns from.
 
+use std::marker::PhantomData;
+
 use burn::tensor::{Device, Tensor};
 
 use crate::learner::{Act, Acting, ExplicitNoise, LearnerCore};
@@ -32,6 +34,82 @@ pub trait SampleProcessor {
     /// # Errors
     /// If the sample does not fit; `state` is then as it was.
     fn process(&self, state: &mut Self::State, sample: Self::Sample) -> Result<(Self::Processed, Metrics)>;
+
+    /// What the policy below is to see of an observation `[P, B, O]` when it acts. The default changes nothing; a
+    /// processor that changes observations changes them here alike.
+    fn observe(&self, state: &Self::State, observation: Tensor<3>) -> Tensor<3> {
+        let _ = state;
+        observation
+    }
+}
+
+/// A processor without a state, made of a function on samples.
+///
+/// ```
+/// use ingle_core::processor::FromFn;
+/// use ingle_core::{Nested, Rewarded, Transitions, sac::SacConfig};
+///
+/// // Rewards between −1 and 1.
+/// let clip = FromFn::new("clip", |sample: Transitions| {
+///     let reward = sample.reward.clone().clamp(-1.0, 1.0);
+///     Ok(sample.with_reward(reward))
+/// });
+/// let nest = Nested { processor: clip, direct: SacConfig::default().init(3, 1)? };
+/// # let _ = nest;
+/// # Ok::<(), ingle_core::Error>(())
+/// ```
+pub struct FromFn<F, S> {
+    name: &'static str,
+    function: F,
+    sample: PhantomData<fn(S)>,
+}
+
+impl<F, S> std::fmt::Debug for FromFn<F, S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FromFn").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl<F, S, T> FromFn<F, S>
+where
+    F: Fn(S) -> Result<T>,
+{
+    /// A processor of that name that does what `function` does.
+    pub fn new(name: &'static str, function: F) -> Self {
+        Self { name, function, sample: PhantomData }
+    }
+}
+
+impl<F, S, T> SampleProcessor for FromFn<F, S>
+where
+    F: Fn(S) -> Result<T>,
+{
+    type State = ();
+    type Sample = S;
+    type Processed = T;
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn init(&self, _: u64, _: &Device) -> Result<()> {
+        Ok(())
+    }
+
+    fn process(&self, (): &mut (), sample: S) -> Result<(T, Metrics)> {
+        Ok(((self.function)(sample)?, Metrics::default()))
+    }
+}
+
+impl<F, S, T> ExplicitProcessNoise for FromFn<F, S>
+where
+    F: Fn(S) -> Result<T>,
+{
+    type Noise = ();
+
+    fn process_with_noise(&self, state: &mut (), sample: S, (): ()) -> Result<(T, Metrics)> {
+        self.process(state, sample)
+    }
 }
 
 /// A processor whose noise can be handed in, for exact tests.
@@ -160,6 +238,6 @@ where
     }
 
     fn act(&self, state: &Self::State, observation: Tensor<3>, acting: Acting) -> Result<Tensor<3>> {
-        self.direct.act(&state.direct, observation, acting)
+        self.direct.act(&state.direct, self.processor.observe(&state.processor, observation), acting)
     }
 }

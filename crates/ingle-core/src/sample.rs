@@ -39,6 +39,10 @@ pub trait Rewarded {
     /// The same sample with other rewards `[P, B]`.
     #[must_use]
     fn with_reward(self, reward: Tensor<2>) -> Self;
+    /// The same sample with every observation in it changed by `map`: those of all its transitions, demonstrations
+    /// included.
+    #[must_use]
+    fn map_observations(self, map: impl Fn(Tensor<3>) -> Tensor<3>) -> Self;
 }
 
 impl Rewarded for Transitions {
@@ -49,6 +53,10 @@ impl Rewarded for Transitions {
     fn with_reward(mut self, reward: Tensor<2>) -> Self {
         self.reward = reward;
         self
+    }
+
+    fn map_observations(self, map: impl Fn(Tensor<3>) -> Tensor<3>) -> Self {
+        Self { observation: map(self.observation), next_observation: map(self.next_observation), ..self }
     }
 }
 

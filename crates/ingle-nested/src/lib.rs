@@ -21,6 +21,7 @@
 
 pub mod ail;
 mod moments;
+pub mod normalise;
 pub mod rnd;
 
 pub use moments::RunningMoments;

@@ -45,6 +45,12 @@ impl RunningMoments {
         self.count = count;
     }
 
+    /// `clip((x − mean) / √(variance + 1e-8), ±bound)`, `[P, B, F]`.
+    pub fn whiten(&self, x: Tensor<3>, bound: f64) -> Tensor<3> {
+        let centred = x - self.mean.clone().unsqueeze_dim(1);
+        (centred / self.deviation().unsqueeze_dim(1)).clamp(-bound, bound)
+    }
+
     /// `√(variance + 1e-8)`, `[P, F]`.
     pub fn deviation(&self) -> Tensor<2> {
         self.variance.clone().add_scalar(1e-8).sqrt()

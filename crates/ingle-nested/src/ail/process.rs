@@ -34,6 +34,13 @@ impl<S: Rewarded> Rewarded for AilSample<S> {
     fn with_reward(self, reward: Tensor<2>) -> Self {
         Self { rl: self.rl.with_reward(reward), demonstrations: self.demonstrations }
     }
+
+    fn map_observations(self, map: impl Fn(Tensor<3>) -> Tensor<3>) -> Self {
+        Self {
+            rl: self.rl.map_observations(&map),
+            demonstrations: self.demonstrations.map_observations(&map),
+        }
+    }
 }
 
 /// Adversarial imitation over inner samples of type `S`, made by [`AilConfig::init`].

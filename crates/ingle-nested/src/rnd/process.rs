@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use burn::tensor::{DType, Device, Tensor, TensorCreationOptions};
+use burn::tensor::{DType, Device, TensorCreationOptions};
 use ingle_core::gradient::value_and_gradient;
 use ingle_core::network::{Mlp, Network};
 use ingle_core::optimiser::{Adam, Trainable};
@@ -51,12 +51,6 @@ impl<S> Rnd<S> {
     pub fn network(&self) -> &Mlp {
         &self.network
     }
-
-    /// `(x − mean) / deviation`, clipped, as the networks' input `[P, 1, B, O]`.
-    fn whiten(moments: &RunningMoments, observation: Tensor<3>) -> Tensor<4> {
-        let centred = observation - moments.mean.clone().unsqueeze_dim(1);
-        (centred / moments.deviation().unsqueeze_dim(1)).clamp(-CLIP, CLIP).unsqueeze_dim(1)
-    }
 }
 
 impl<S: Rewarded> SampleProcessor for Rnd<S> {
@@ -98,7 +92,7 @@ impl<S: Rewarded> SampleProcessor for Rnd<S> {
 
         // 1. The observations' moments, then the predictor: L = mean_{B,F} (g − f)².
         state.observation.update(seen);
-        let input = Self::whiten(&state.observation, seen.clone());
+        let input = state.observation.whiten(seen.clone(), CLIP).unsqueeze_dim::<4>(1);
         let features = self.network.forward(&state.target, input.clone());
         let (predicted, tape) = self.network.record(&state.predictor.parameters, input.clone());
         let (loss, gradient) = value_and_gradient(predicted, |predicted| {

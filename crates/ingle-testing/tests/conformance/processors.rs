@@ -3,8 +3,11 @@
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use ingle::nested::RunningMoments;
 use ingle::nested::ail::{Ail, AilConfig, AilLoss, AilReward, AilSample};
+use ingle::nested::normalise::{Normalise, NormaliseConfig};
 use ingle::nested::rnd::{Rnd, RndConfig};
-use ingle::{LearnerCore, Nested, SampleProcessor, State, Transitions};
+use ingle::processor::FromFn;
+use ingle::sac::SacConfig;
+use ingle::{Act, Acting, LearnerCore, Nested, Rewarded, SampleProcessor, State, Transitions};
 use ingle_testing::laws::{Subject, assert_same, check_all, devices_agree};
 use ingle_testing::sample::{Sizes, TestSample};
 use ingle_testing::{device, device_or_skip, values};
@@ -80,6 +83,57 @@ fn stacked_nests_obey_the_laws() {
     check_all(&Subject::new("rnd+ail+sac", rnd_ail_sac), DType::F32, &device());
     let ail_rnd_td3 = |m: &[usize]| nested(dac(m), nested(rnd(m), td3(m)));
     check_all(&Subject::new("ail+rnd+td3", ail_rnd_td3), DType::F32, &device());
+}
+
+fn normalise<S>(members: &[usize]) -> Normalise<S> {
+    NormaliseConfig { population: members.len(), ..NormaliseConfig::default() }.init(3).unwrap()
+}
+
+#[test]
+fn normalising_nests_obey_the_laws() {
+    let normalise_rnd_sac = |m: &[usize]| nested(normalise(m), nested(rnd(m), sac(m)));
+    check_all(&Subject::new("normalise+rnd+sac", normalise_rnd_sac), DType::F32, &device());
+    let normalise_ail_td3 = |m: &[usize]| nested(normalise(m), nested(dac(m), td3(m)));
+    check_all(&Subject::new("normalise+ail+td3", normalise_ail_td3), DType::F32, &device());
+}
+
+/// What the core learns from and what it acts on are normalised alike.
+#[test]
+fn normalisation_is_the_same_for_learning_and_acting() {
+    let device = device();
+    let processor: Normalise<Transitions> = NormaliseConfig::default().init(3).unwrap();
+    let mut state = processor.init(0, &device).unwrap();
+    let sizes = Sizes { population: 1, batch: 200, ..SIZES };
+    let plain = Transitions::random(sizes, 0, DType::F32, &device);
+    let scaled = plain.clone().map_observations(|observation| observation.mul_scalar(50.0).add_scalar(7.0));
+    let (processed, _) = processor.process(&mut state, scaled.clone()).unwrap();
+    for feature in 0..3 {
+        let column = values(&processed.observation.clone().narrow(2, feature, 1));
+        let mean = column.iter().sum::<f64>() / 200.0;
+        let variance = column.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 200.0;
+        assert!(mean.abs() < 1e-4 && (variance - 1.0).abs() < 1e-3, "{mean} {variance}");
+    }
+    let nest = nested(processor, SacConfig { hidden: vec![8], ..SacConfig::default() }.init(3, 2).unwrap());
+    let mut whole = nest.init(1, &device).unwrap();
+    nest.step(&mut whole, scaled.clone()).unwrap();
+    let seen = nest.processor.observe(&whole.processor, scaled.observation.clone());
+    let through = nest.act(&whole, scaled.observation, Acting::Deterministic).unwrap();
+    let direct = nest.direct.act(&whole.direct, seen, Acting::Deterministic).unwrap();
+    assert_eq!(values(&through), values(&direct));
+}
+
+#[test]
+fn a_function_is_a_processor() {
+    let double = || {
+        FromFn::new("double", |sample: Transitions| {
+            let reward = sample.reward.clone().mul_scalar(2.0);
+            Ok(sample.with_reward(reward))
+        })
+    };
+    check_all(&Subject::new("fn+sac", |m: &[usize]| nested(double(), sac(m))), DType::F32, &device());
+    let sample = Transitions::random(SIZES, 0, DType::F32, &device());
+    let expected: Vec<f64> = values(&sample.reward).iter().map(|reward| 2.0 * reward).collect();
+    assert_eq!(values(&double().process(&mut (), sample).unwrap().0.reward), expected);
 }
 
 #[test]

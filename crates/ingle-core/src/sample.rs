@@ -41,8 +41,12 @@ pub trait Rewarded {
     fn with_reward(self, reward: Tensor<2>) -> Self;
     /// The same sample with every observation in it changed by `map`: those of all its transitions, demonstrations
     /// included.
-    #[must_use]
-    fn map_observations(self, map: impl Fn(Tensor<3>) -> Tensor<3>) -> Self;
+    ///
+    /// # Errors
+    /// The first of `map`, which is to refuse what it cannot change.
+    fn map_observations(self, map: impl Fn(Tensor<3>) -> Result<Tensor<3>>) -> Result<Self>
+    where
+        Self: Sized;
 }
 
 impl Rewarded for Transitions {
@@ -55,8 +59,12 @@ impl Rewarded for Transitions {
         self
     }
 
-    fn map_observations(self, map: impl Fn(Tensor<3>) -> Tensor<3>) -> Self {
-        Self { observation: map(self.observation), next_observation: map(self.next_observation), ..self }
+    fn map_observations(self, map: impl Fn(Tensor<3>) -> Result<Tensor<3>>) -> Result<Self> {
+        Ok(Self {
+            observation: map(self.observation)?,
+            next_observation: map(self.next_observation)?,
+            ..self
+        })
     }
 }
 

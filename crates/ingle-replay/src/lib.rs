@@ -1,7 +1,7 @@
 //! Replay buffers and rate limiting for [ingle](https://docs.rs/ingle).
 //!
 //! [`UniformReplay`] is a ring of transitions on the host that hands out batches as device tensors, each in a single
-//! upload. [`RateLimiter`] keeps the ratio of updates to inserted transitions exact.
+//! upload; [`PrioritisedReplay`] draws surprising rows more often. [`RateLimiter`] keeps the ratio of updates to inserted transitions exact.
 //!
 //! ```
 //! use burn::tensor::Device;
@@ -23,14 +23,18 @@
 //! ```
 
 mod limiter;
+mod prioritised;
 mod ring;
+mod storage;
 mod uniform;
 
 use ingle_core::{CoreLearner, LearnerCore, NestedLearner, Result, SampleProcessor};
 
 pub use limiter::RateLimiter;
+pub use prioritised::{Priorities, PrioritisedReplay};
 pub use ring::Rows;
-pub use uniform::{Data, ReplayConfig, UniformReplay};
+pub use storage::{Data, ReplayConfig};
+pub use uniform::UniformReplay;
 
 /// Something that takes in transitions: a replay, or a learner with one.
 pub trait Insert {
@@ -42,6 +46,12 @@ pub trait Insert {
 }
 
 impl Insert for UniformReplay {
+    fn insert(&mut self, member: usize, rows: Rows<'_>) -> Result<()> {
+        Self::insert(self, member, rows)
+    }
+}
+
+impl Insert for PrioritisedReplay {
     fn insert(&mut self, member: usize, rows: Rows<'_>) -> Result<()> {
         Self::insert(self, member, rows)
     }

@@ -97,6 +97,16 @@ impl Ring {
         Ok(())
     }
 
+    /// Whether the row of that key is still stored.
+    pub(crate) fn holds(&self, key: u64) -> bool {
+        key < self.inserted && self.inserted - key <= self.len() as u64
+    }
+
+    /// The slot of the row of that key.
+    pub(crate) fn slot(&self, key: u64) -> usize {
+        (key % self.capacity as u64) as usize
+    }
+
     /// The key of the row in slot `slot`.
     pub(crate) fn key(&self, slot: usize) -> u64 {
         // The newest row is in slot (inserted − 1) mod capacity; walk back from there.

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 
-use burn::tensor::{Device, Tensor};
-use ingle_core::{Error, Sampler};
-use ingle_replay::{Data, RateLimiter, ReplayConfig, Rows, UniformReplay};
+use burn::tensor::{Device, Tensor, TensorData};
+use ingle_core::{Error, Feedback, Sampler};
+use ingle_replay::{Data, Priorities, PrioritisedReplay, RateLimiter, ReplayConfig, Rows, UniformReplay};
 use proptest::prelude::*;
 
 const OBSERVATION: usize = 3;
@@ -240,4 +240,123 @@ fn a_capacity_of_one_keeps_the_newest() {
     let mut replay = replay(1, 3);
     insert(&mut replay, 0, 0..5).unwrap();
     assert_eq!(sampled(&mut replay), [4, 4, 4]);
+}
+
+fn prioritised(capacity: usize, batch: usize, priorities: Priorities) -> PrioritisedReplay {
+    PrioritisedReplay::new(&config(capacity, batch), priorities, 0, &Device::flex()).unwrap()
+}
+
+fn insert_prioritised(replay: &mut PrioritisedReplay, count: usize) {
+    let rows = Rows {
+        observation: &vec![0.0; count * OBSERVATION],
+        action: &vec![0.0; count * ACTION],
+        reward: &vec![0.0; count],
+        discount: &vec![0.0; count],
+        next_observation: &vec![0.0; count * OBSERVATION],
+    };
+    replay.insert(0, rows).unwrap();
+}
+
+/// Gives every row its own error: that of key k is `error(k)`.
+fn give_errors(replay: &mut PrioritisedReplay, rounds: usize, error: impl Fn(u64) -> f32) {
+    for _ in 0..rounds {
+        let keys = replay.sample().unwrap().keys.unwrap();
+        let errors: Vec<f32> = keys.iter().map(|&key| error(key)).collect();
+        let td_error = Tensor::from_data(TensorData::new(errors, [1, keys.len()]), &Device::flex());
+        replay.feedback(Feedback { td_error, keys: Some(keys) }).unwrap();
+    }
+}
+
+#[test]
+fn rows_are_drawn_in_proportion_to_their_priorities_and_weighted_back() {
+    let priorities = Priorities { alpha: 0.5, beta: 1.0, ..Priorities::default() };
+    let mut replay = prioritised(8, 4000, priorities);
+    insert_prioritised(&mut replay, 8);
+    give_errors(&mut replay, 3, |key| (key + 1) as f32);
+    let sample = replay.sample().unwrap();
+    let keys = sample.keys.unwrap();
+    let weights = values(sample.importance_weight.unwrap());
+    let total: f64 = (1..=8).map(|p| f64::from(p).sqrt()).sum();
+    for key in 0..8_u64 {
+        let probability = ((key + 1) as f64).sqrt() / total;
+        let share = keys.iter().filter(|own| **own == key).count() as f64 / 4000.0;
+        // Drawn from equal shares of the whole, a row's count is within two of what is expected.
+        assert!((share - probability).abs() < 2.0 / 4000.0, "{key}: {share} {probability}");
+        // With β = 1 a weight is the inverse of the probability, over the largest, that of row 0.
+        let weight = f64::from(weights[keys.iter().position(|own| *own == key).unwrap()]);
+        assert!((weight - 1.0 / ((key + 1) as f64).sqrt()).abs() < 1e-4, "{key}: {weight}");
+    }
+}
+
+#[test]
+fn new_rows_enter_at_the_largest_priority_and_stale_keys_change_nothing() {
+    let mut replay = prioritised(4, 64, Priorities { alpha: 1.0, ..Priorities::default() });
+    insert_prioritised(&mut replay, 4);
+    give_errors(&mut replay, 5, |_| 0.01);
+    give_errors(&mut replay, 5, |key| if key == 2 { 9.0 } else { 0.01 });
+    // Rows 4 and 5 push out rows 0 and 1, and come in at 9.
+    insert_prioritised(&mut replay, 2);
+    let keys = replay.sample().unwrap().keys.unwrap();
+    let count = |key| keys.iter().filter(|own| **own == key).count();
+    assert!(count(4) > 15 && count(5) > 15 && count(2) > 15 && count(3) <= 1, "{keys:?}");
+    assert_eq!(count(0) + count(1), 0);
+    // Feedback on a row that is gone is dropped, and so is one that is not a number.
+    let stale = |key: u64, error: f32| Feedback {
+        td_error: Tensor::from_data(TensorData::new(vec![error; 64], [1, 64]), &Device::flex()),
+        keys: Some(vec![key; 64].into()),
+    };
+    let mut same = replay.clone();
+    same.feedback(stale(0, 1e6)).unwrap();
+    same.feedback(stale(3, f32::NAN)).unwrap();
+    assert_eq!(same.sample().unwrap().keys, replay.sample().unwrap().keys);
+    let short = Feedback { td_error: Tensor::zeros([1, 2], &Device::flex()), keys: Some([1, 2].into()) };
+    assert!(matches!(replay.feedback(short), Err(Error::Shape { field: "feedback", .. })));
+}
+
+#[test]
+fn beta_goes_to_one() {
+    let priorities = Priorities { alpha: 1.0, beta: 0.0, beta_samples: 10, ..Priorities::default() };
+    let mut replay = prioritised(2, 100, priorities);
+    insert_prioritised(&mut replay, 2);
+    give_errors(&mut replay.clone(), 1, |_| 1.0);
+    let weights = values(replay.sample().unwrap().importance_weight.unwrap());
+    assert!(weights.iter().all(|weight| *weight == 1.0), "β = 0 weighs all alike");
+    give_errors(&mut replay, 12, |key| if key == 0 { 1.0 } else { 4.0 });
+    let mut weights = values(replay.sample().unwrap().importance_weight.unwrap());
+    weights.sort_by(f32::total_cmp);
+    assert!((weights[0] - 0.25).abs() < 1e-3 && weights[99] == 1.0, "β = 1: {} {}", weights[0], weights[99]);
+}
+
+#[test]
+fn wrong_priorities_are_listed() {
+    let wrong = Priorities { alpha: 1.5, beta: -0.1, beta_samples: 0, epsilon: 0.0 };
+    match PrioritisedReplay::new(&config(4, 2), wrong, 0, &Device::flex()) {
+        Err(Error::Config(problems)) => assert_eq!(problems.len(), 3, "{problems:?}"),
+        other => panic!("{other:?}"),
+    }
+    assert!(prioritised(4, 2, Priorities::default()).sample().is_err(), "nothing to sample");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever was inserted and fed back, only rows that are there are drawn, with weights in (0, 1].
+    #[test]
+    fn prioritised_samples_are_always_of_stored_rows(
+        capacity in 1_usize..9,
+        rounds in prop::collection::vec((1_usize..12, 0.0_f32..100.0), 1..6),
+    ) {
+        let mut replay = prioritised(capacity, 16, Priorities::default());
+        let mut inserted = 0;
+        for (count, error) in rounds {
+            insert_prioritised(&mut replay, count);
+            inserted += count as u64;
+            give_errors(&mut replay, 2, |key| error * key as f32);
+            let sample = replay.sample().unwrap();
+            let oldest = inserted.saturating_sub(capacity as u64);
+            prop_assert!(sample.keys.unwrap().iter().all(|key| (oldest..inserted).contains(key)));
+            let weights = values(sample.importance_weight.unwrap());
+            prop_assert!(weights.iter().all(|weight| *weight > 0.0 && *weight <= 1.0), "{weights:?}");
+        }
+    }
 }

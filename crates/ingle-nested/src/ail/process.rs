@@ -35,11 +35,11 @@ impl<S: Rewarded> Rewarded for AilSample<S> {
         Self { rl: self.rl.with_reward(reward), demonstrations: self.demonstrations }
     }
 
-    fn map_observations(self, map: impl Fn(Tensor<3>) -> Tensor<3>) -> Self {
-        Self {
-            rl: self.rl.map_observations(&map),
-            demonstrations: self.demonstrations.map_observations(&map),
-        }
+    fn map_observations(self, map: impl Fn(Tensor<3>) -> Result<Tensor<3>>) -> Result<Self> {
+        Ok(Self {
+            rl: self.rl.map_observations(&map)?,
+            demonstrations: self.demonstrations.map_observations(&map)?,
+        })
     }
 }
 

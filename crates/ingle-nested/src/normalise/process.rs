@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use burn::tensor::{DType, Device, Tensor, TensorCreationOptions};
 use ingle_core::processor::ExplicitProcessNoise;
-use ingle_core::{Metrics, Result, Rewarded, SampleProcessor};
+use ingle_core::{Error, Metrics, Result, Rewarded, SampleProcessor};
 
 use super::NormaliseConfig;
 use crate::RunningMoments;
@@ -49,11 +49,32 @@ impl<S: Rewarded> SampleProcessor for Normalise<S> {
     }
 
     fn process(&self, state: &mut RunningMoments, sample: S) -> Result<(S, Metrics)> {
+        let Self { config, observation: size, .. } = self;
         let transitions = sample.transitions();
-        transitions.check_observations(self.config.population, self.observation, &state.mean)?;
-        state.update(&transitions.observation);
-        let moments = &*state;
-        Ok((sample.map_observations(|observation| self.observe(moments, observation)), Metrics::default()))
+        transitions.check_observations(config.population, *size, &state.mean)?;
+        let mut moments = state.clone();
+        moments.update(&transitions.observation);
+        let processed = sample.map_observations(|observation| {
+            // Demonstrations were not looked at yet.
+            let [rows, _, width] = observation.dims();
+            if width != *size || (rows != config.population && rows != 1) {
+                return Err(Error::Shape {
+                    field: "observation",
+                    expected: format!("[{} or 1, B, {size}]", config.population),
+                    actual: observation.dims().to_vec(),
+                });
+            }
+            if observation.dtype() != moments.mean.dtype() {
+                return Err(Error::Precision {
+                    field: "observation",
+                    expected: format!("{:?}", moments.mean.dtype()),
+                    actual: format!("{:?}", observation.dtype()),
+                });
+            }
+            Ok(self.observe(&moments, observation))
+        })?;
+        *state = moments;
+        Ok((processed, Metrics::default()))
     }
 
     fn observe(&self, state: &RunningMoments, observation: Tensor<3>) -> Tensor<3> {

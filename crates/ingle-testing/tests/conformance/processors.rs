@@ -105,7 +105,10 @@ fn normalisation_is_the_same_for_learning_and_acting() {
     let mut state = processor.init(0, &device).unwrap();
     let sizes = Sizes { population: 1, batch: 200, ..SIZES };
     let plain = Transitions::random(sizes, 0, DType::F32, &device);
-    let scaled = plain.clone().map_observations(|observation| observation.mul_scalar(50.0).add_scalar(7.0));
+    let scaled = plain
+        .clone()
+        .map_observations(|observation| Ok(observation.mul_scalar(50.0).add_scalar(7.0)))
+        .unwrap();
     let (processed, _) = processor.process(&mut state, scaled.clone()).unwrap();
     for feature in 0..3 {
         let column = values(&processed.observation.clone().narrow(2, feature, 1));

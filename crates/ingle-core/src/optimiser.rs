@@ -27,28 +27,32 @@ impl Default for Adam {
 
 /// Parameters `[P, N]` with the state of their optimiser.
 ///
-/// There is no step count: Adam's bias corrections `1 − βᵗ` are themselves running means, of ones, and are kept as
-/// tensors. Nothing is a host scalar that changes, so a captured update replays right, and nothing overflows.
+/// Adam's moments are kept as decayed sums, `s ← βs + g`, and there is no step count: the bias correction is the decayed
+/// sum of ones. With `w ← βw + 1`, `m̂ = s₁ / w₁` and `v̂ = s₂ / w₂` are Adam's corrected moments, since
+/// `w = (1 − βᵗ) / (1 − β)`. That saves two passes over the parameters; nothing is a host scalar that changes, so a
+/// captured update replays right; and no digits cancel.
 #[derive(Debug, Clone)]
 pub struct Trainable {
     /// The parameters, `[P, N]`.
     pub parameters: Tensor<2>,
     /// The learning rate of each member, `[P, 1]`.
     pub learning_rate: Tensor<2>,
-    first_moment: Tensor<2>,
-    second_moment: Tensor<2>,
-    first_correction: Tensor<2>,
-    second_correction: Tensor<2>,
+    /// Decayed sum of the gradients, `[P, N]`, and of as many ones, `[P, 1]`.
+    gradient_sum: Tensor<2>,
+    gradient_weight: Tensor<2>,
+    /// Decayed sum of the gradients' squares, `[P, N]`, and of as many ones, `[P, 1]`.
+    square_sum: Tensor<2>,
+    square_weight: Tensor<2>,
 }
 
 impl Trainable {
     /// Parameters before their first step.
     pub fn new(parameters: Tensor<2>, learning_rate: Tensor<2>) -> Self {
         Self {
-            first_moment: parameters.zeros_like(),
-            second_moment: parameters.zeros_like(),
-            first_correction: learning_rate.zeros_like(),
-            second_correction: learning_rate.zeros_like(),
+            gradient_sum: parameters.zeros_like(),
+            gradient_weight: learning_rate.zeros_like(),
+            square_sum: parameters.zeros_like(),
+            square_weight: learning_rate.zeros_like(),
             parameters,
             learning_rate,
         }
@@ -61,17 +65,17 @@ impl Trainable {
             Some(limit) => clip_by_global_norm(gradient, limit),
             None => gradient,
         };
-        average_into(&mut self.first_correction, 1.0 - beta_1, None);
-        average_into(&mut self.second_correction, 1.0 - beta_2, None);
-        average_into(&mut self.first_moment, 1.0 - beta_1, Some(gradient.clone()));
-        average_into(&mut self.second_moment, 1.0 - beta_2, Some(gradient.clone() * gradient));
+        self.gradient_weight.inplace(|weight| weight.mul_scalar(beta_1).add_scalar(1.0));
+        self.square_weight.inplace(|weight| weight.mul_scalar(beta_2).add_scalar(1.0));
+        self.gradient_sum.inplace(|sum| sum.mul_scalar(beta_1).add(gradient.clone()));
+        self.square_sum.inplace(|sum| sum.mul_scalar(beta_2).add(gradient.clone() * gradient));
 
-        // m̂ / (√v̂ + ε) with the corrections c taken out of the pass over all parameters:
-        // (m / c₁) / (√(v / c₂) + ε) = √c₂ / c₁ · m / (√v + ε √c₂).
-        let root_correction = self.second_correction.clone().sqrt();
-        let rate = self.learning_rate.clone() * root_correction.clone() / self.first_correction.clone();
-        let root = self.second_moment.clone().sqrt() + root_correction.mul_scalar(epsilon);
-        let change = self.first_moment.clone() / root * rate;
+        // m̂ / (√v̂ + ε) with the weights taken out of the pass over all parameters:
+        // (s₁ / w₁) / (√(s₂ / w₂) + ε) = √w₂ / w₁ · s₁ / (√s₂ + ε √w₂).
+        let root_weight = self.square_weight.clone().sqrt();
+        let rate = self.learning_rate.clone() * root_weight.clone() / self.gradient_weight.clone();
+        let root = self.square_sum.clone().sqrt() + root_weight.mul_scalar(epsilon);
+        let change = self.gradient_sum.clone() / root * rate;
         self.parameters.inplace(|parameters| parameters - change);
     }
 }
@@ -80,22 +84,11 @@ impl State for Trainable {
     fn visit(&mut self, visitor: &mut Visitor<'_>) {
         visitor.tensor("parameters", &mut self.parameters);
         visitor.tensor("learning_rate", &mut self.learning_rate);
-        visitor.tensor("first_moment", &mut self.first_moment);
-        visitor.tensor("second_moment", &mut self.second_moment);
-        visitor.tensor("first_correction", &mut self.first_correction);
-        visitor.tensor("second_correction", &mut self.second_correction);
+        visitor.tensor("gradient_sum", &mut self.gradient_sum);
+        visitor.tensor("gradient_weight", &mut self.gradient_weight);
+        visitor.tensor("square_sum", &mut self.square_sum);
+        visitor.tensor("square_weight", &mut self.square_weight);
     }
-}
-
-/// `mean ← (1 − rate) · mean + rate · value`, where no value stands for ones.
-fn average_into(mean: &mut Tensor<2>, rate: f64, value: Option<Tensor<2>>) {
-    mean.inplace(|mean| {
-        let kept = mean.mul_scalar(1.0 - rate);
-        match value {
-            Some(value) => kept.add(value.mul_scalar(rate)),
-            None => kept.add_scalar(rate),
-        }
-    });
 }
 
 /// Polyak averaging of target parameters: `θ̄ ← (1 − τ)·θ̄ + τ·θ`, with τ `[P, 1]`.

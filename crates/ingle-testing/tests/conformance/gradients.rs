@@ -109,7 +109,7 @@ fn gradient_penalty_of_an_mlp() {
 fn processors_move_along_the_gradients_of_their_losses() {
     let moment = |record: &ingle::Record, name: &str| {
         let Some(RecordItem::Tensor(data)) = record.0.get(name).cloned() else { panic!("{name}") };
-        Tensor::<2>::from_data(data, (&flex(), PRECISION)).mul_scalar(10.0)
+        Tensor::<2>::from_data(data, (&flex(), PRECISION))
     };
     for loss in [AilLoss::Gail { entropy_coefficient: 0.1 }, AilLoss::Pugail { prior: 0.7, beta: 0.05 }] {
         let config = AilConfig {
@@ -127,7 +127,7 @@ fn processors_move_along_the_gradients_of_their_losses() {
             let (_, metrics) = ail.process_with_noise(&mut state, sample.clone(), noise.clone()).unwrap();
             (state.save().unwrap(), values(metrics.get("discriminator_loss").unwrap()).iter().sum::<f64>())
         };
-        let gradient = moment(&process(start.clone()).0, "discriminator/first_moment");
+        let gradient = moment(&process(start.clone()).0, "discriminator/gradient_sum");
         check("discriminator loss", &start.discriminator.parameters, &gradient, |parameters| {
             let mut state = start.clone();
             state.discriminator.parameters = parameters;
@@ -145,7 +145,7 @@ fn processors_move_along_the_gradients_of_their_losses() {
         let (_, metrics) = rnd.process(&mut state, sample.clone()).unwrap();
         (state.save().unwrap(), values(metrics.get("rnd_loss").unwrap()).iter().sum::<f64>())
     };
-    let gradient = moment(&process(start.clone()).0, "predictor/first_moment");
+    let gradient = moment(&process(start.clone()).0, "predictor/gradient_sum");
     check("rnd loss", &start.predictor.parameters, &gradient, |parameters| {
         let mut state = start.clone();
         state.predictor.parameters = parameters;
@@ -206,7 +206,7 @@ fn the_log_probability_stays_finite() {
     }
 }
 
-/// Adam's first moment after one step is 0.1 times the gradient.
+/// Adam's decayed sum of gradients after one step is the gradient.
 fn gradient_of<C: ExplicitNoise>(
     core: &C,
     start: &C::State,
@@ -217,10 +217,10 @@ fn gradient_of<C: ExplicitNoise>(
     let mut state = start.clone();
     core.step_with_noise(&mut state, sample, noise).unwrap();
     let record = state.save().unwrap();
-    let Some(RecordItem::Tensor(data)) = record.0.get(&format!("{network}/first_moment")).cloned() else {
-        panic!("{network} has no first moment");
+    let Some(RecordItem::Tensor(data)) = record.0.get(&format!("{network}/gradient_sum")).cloned() else {
+        panic!("{network} has no sum of gradients");
     };
-    Tensor::<2>::from_data(data, (&flex(), PRECISION)).mul_scalar(10.0)
+    Tensor::<2>::from_data(data, (&flex(), PRECISION))
 }
 
 /// A loss, summed over the members, as one step reports it.

@@ -171,9 +171,9 @@ fn a_state_does_not_load_what_is_not_its_own() {
         "{message}"
     );
     let mut missing = before.clone();
-    missing.0.remove("log_alpha/first_moment");
+    missing.0.remove("log_alpha/gradient_sum");
     let message = small.load(&missing).unwrap_err().to_string();
-    assert!(message.contains("log_alpha/first_moment is missing"), "{message}");
+    assert!(message.contains("log_alpha/gradient_sum is missing"), "{message}");
     let mut extra = before.clone();
     extra.0.insert("other".into(), ingle::RecordItem::Counter(1));
     assert!(small.load(&extra).is_err());

@@ -34,11 +34,11 @@ audit:
 
 # Micro-benchmarks.
 bench *options:
-    cargo bench -p ingle {{options}}
+    cargo bench --workspace --features {{features}} --bench step {{options}}
 
 # SAC on Pendulum, seeds 0 to 4: the returns that the README reports.
 results:
-    for seed in 0 1 2 3 4; do cargo run --release --quiet -- train sac --env pendulum --seed $seed --run runs/results/pendulum-$seed --json 2>/dev/null | tail -n 1; done
+    for seed in 0 1 2 3 4; do cargo run --release --quiet -- train sac --env pendulum --seed $seed --threads 1 --run runs/results/pendulum-$seed --json 2>/dev/null | tail -n 1; done
 
 # How long a clean build of the command line takes, with the default features and with wgpu.
 build-time:

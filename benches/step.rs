@@ -1,4 +1,4 @@
-//! Micro-benchmarks of what a training step is made of: `cargo bench -p ingle`.
+//! Micro-benchmarks of what a training step is made of: `just bench`.
 //!
 //! `ingle bench` measures whole updates, with sampling, and is the one to compare with other libraries.
 

@@ -15,7 +15,7 @@ pub enum Data {
     Own,
 }
 
-/// The shape of a [`UniformReplay`].
+/// The shape of a [`UniformReplay`](crate::UniformReplay) or a [`PrioritisedReplay`](crate::PrioritisedReplay).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplayConfig {
     /// O ≥ 1.

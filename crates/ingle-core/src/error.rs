@@ -85,6 +85,12 @@ impl Violations {
         }
     }
 
+    /// Notes what every configuration with a population and hidden layers checks: both have sizes of at least 1.
+    pub fn require_sizes(&mut self, population: usize, hidden: &[usize]) {
+        self.require(population > 0, || "population: must be at least 1, got 0".into());
+        self.require(!hidden.contains(&0), || format!("hidden: widths must be at least 1, got {hidden:?}"));
+    }
+
     /// Notes a violation, if there is one.
     pub fn note(&mut self, violation: Option<String>) {
         self.0.extend(violation);

@@ -110,10 +110,7 @@ impl SacConfig {
     pub fn validate(&self) -> Result<()> {
         let population = self.population;
         let mut violations = Violations::default();
-        violations.require(population > 0, || "population: must be at least 1, got 0".into());
-        violations.require(!self.hidden.contains(&0), || {
-            format!("hidden: widths must be at least 1, got {:?}", self.hidden)
-        });
+        violations.require_sizes(population, &self.hidden);
         violations.require(self.critics > 0, || "critics: must be at least 1, got 0".into());
         violations.require(self.target_update_interval > 0, || {
             "target_update_interval: must be at least 1, got 0".into()

@@ -103,10 +103,7 @@ impl Td3Config {
     pub fn validate(&self) -> Result<()> {
         let population = self.population;
         let mut violations = Violations::default();
-        violations.require(population > 0, || "population: must be at least 1, got 0".into());
-        violations.require(!self.hidden.contains(&0), || {
-            format!("hidden: widths must be at least 1, got {:?}", self.hidden)
-        });
+        violations.require_sizes(population, &self.hidden);
         violations.require(self.critics > 0, || "critics: must be at least 1, got 0".into());
         violations.require(self.policy_delay > 0, || "policy_delay: must be at least 1, got 0".into());
         let positive = |value: f64| value > 0.0 && value.is_finite();

@@ -91,10 +91,7 @@ impl AilConfig {
     pub fn validate(&self) -> Result<()> {
         let population = self.population;
         let mut violations = Violations::default();
-        violations.require(population > 0, || "population: must be at least 1, got 0".into());
-        violations.require(!self.hidden.contains(&0), || {
-            format!("hidden: widths must be at least 1, got {:?}", self.hidden)
-        });
+        violations.require_sizes(population, &self.hidden);
         violations.note(self.learning_rate.violation(
             "learning_rate",
             population,

@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor};
 
 use crate::processor::SampleProcessor;
-use crate::state::State;
+use crate::state::{Checkpoint, State, Visitor};
 use crate::{Error, Feedback, Result, StepOutput};
 
 /// A learning rule: configuration only. Everything that changes is in its `State`.
@@ -211,6 +211,14 @@ impl<C: LearnerCore, S: Sampler<Sample = C::Sample>> Learner for CoreLearner<C, 
     }
 }
 
+impl<C: LearnerCore, S: Checkpoint> Checkpoint for CoreLearner<C, S> {
+    fn checkpoint(&mut self, visitor: &mut Visitor<'_>) {
+        visitor.scope("state", |visitor| self.state.visit(visitor));
+        visitor.scope("sampler", |visitor| self.sampler.checkpoint(visitor));
+        visitor.counter("updates", &mut self.updates);
+    }
+}
+
 impl<C: Act, S> Policy for CoreLearner<C, S> {
     fn observation_size(&self) -> usize {
         self.core.observation_size()
@@ -272,6 +280,14 @@ where
         self.state = state;
         output.metrics.extend(metrics);
         Ok(output)
+    }
+}
+
+impl<P: SampleProcessor, L: Checkpoint, S: Checkpoint> Checkpoint for NestedLearner<P, L, S> {
+    fn checkpoint(&mut self, visitor: &mut Visitor<'_>) {
+        visitor.scope("state", |visitor| self.state.visit(visitor));
+        visitor.scope("direct", |visitor| self.direct.checkpoint(visitor));
+        visitor.scope("sampler", |visitor| self.sampler.checkpoint(visitor));
     }
 }
 

@@ -49,4 +49,4 @@ pub use metrics::{Feedback, Keys, Metrics, StepOutput};
 pub use optimiser::PerMember;
 pub use processor::{Nested, NestedState, SampleProcessor};
 pub use sample::{Rewarded, Transitions};
-pub use state::{Record, RecordItem, State};
+pub use state::{Checkpoint, Record, RecordItem, State};

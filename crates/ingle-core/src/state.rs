@@ -1,9 +1,9 @@
 //! State as plain data: every item can be visited by name, which is all that saving, loading, and taking members out
 //! of a population need.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Element, Tensor, TensorData};
 
 use crate::random::{RandomStream, StreamPosition};
 use crate::{Error, Result};
@@ -22,9 +22,7 @@ pub trait State: Clone {
     /// # Errors
     /// [`Error::Execution`] if the device failed.
     fn save(&self) -> Result<Record> {
-        let mut saver = Saver { record: Record::default(), failure: None };
-        self.clone().visit(&mut Visitor::new(&mut saver));
-        saver.failure.map_or(Ok(saver.record), Err)
+        save(|visitor| self.clone().visit(visitor))
     }
 
     /// Brings back a saved state, on the device on which this one lives and in its precision.
@@ -33,15 +31,7 @@ pub trait State: Clone {
     /// [`Error::Record`] if an item is missing, of another shape or unknown; the state is then as it was.
     fn load(&mut self, record: &Record) -> Result<()> {
         let mut loaded = self.clone();
-        let mut loader = Loader { record, seen: 0, problems: Vec::new() };
-        loaded.visit(&mut Visitor::new(&mut loader));
-        let (seen, mut problems) = (loader.seen, loader.problems);
-        if problems.is_empty() && seen != record.0.len() {
-            problems.push(format!("the record has {} items, the state {seen}", record.0.len()));
-        }
-        if !problems.is_empty() {
-            return Err(Error::Record(problems.join("; ")));
-        }
+        load(record, |visitor| loaded.visit(visitor))?;
         *self = loaded;
         Ok(())
     }
@@ -50,7 +40,7 @@ pub trait State: Clone {
     fn member(&self, member: usize) -> Option<Self> {
         let mut state = self.clone();
         let mut taker = MemberTaker { member, present: true };
-        state.visit(&mut Visitor::new(&mut taker));
+        state.visit(&mut Visitor::new(&mut taker, false));
         taker.present.then_some(state)
     }
 
@@ -63,11 +53,11 @@ pub trait State: Clone {
         let mut columns = BTreeMap::<String, Vec<Item>>::new();
         for state in states {
             let mut collector = Collector { columns: &mut columns };
-            state.clone().visit(&mut Visitor::new(&mut collector));
+            state.clone().visit(&mut Visitor::new(&mut collector, false));
         }
         let mut stacked = first.clone();
         let mut stacker = Stacker { columns, count: states.len(), problems: Vec::new() };
-        stacked.visit(&mut Visitor::new(&mut stacker));
+        stacked.visit(&mut Visitor::new(&mut stacker, false));
         if stacker.problems.is_empty() {
             Ok(stacked)
         } else {
@@ -76,14 +66,89 @@ pub trait State: Clone {
     }
 }
 
-/// A learner or processor that nothing changes in.
+/// A learner, processor or sampler that nothing changes in.
 impl State for () {
     fn visit(&mut self, _: &mut Visitor<'_>) {}
+}
+
+/// Something of which everything that changes can be saved and brought back: a state, and also what is no plain data
+/// or too large to be cloned (a replay, environments, a learner whose state lives elsewhere, a whole run).
+///
+/// It shows its items to the same [`Visitor`] as a [`State`], which is a `Checkpoint` by itself, and what is made of
+/// several parts shows each in a scope of its own. A learner whose state lives elsewhere shows it as bytes:
+///
+/// ```
+/// use ingle_core::state::Visitor;
+/// use ingle_core::{Checkpoint, Error};
+///
+/// /// A library that can write itself out.
+/// struct Library(u8);
+///
+/// impl Checkpoint for Library {
+///     fn checkpoint(&mut self, visitor: &mut Visitor<'_>) {
+///         let mut bytes = vec![self.0];
+///         visitor.values("library", &mut bytes);
+///         match bytes[..] {
+///             [byte] => self.0 = byte,
+///             _ => visitor.fail(Error::Record(format!("library: {} bytes, expected 1", bytes.len()))),
+///         }
+///     }
+/// }
+///
+/// let record = Library(7).save_checkpoint()?;
+/// let mut library = Library(0);
+/// library.load_checkpoint(&record)?;
+/// assert_eq!(library.0, 7);
+/// # Ok::<(), Error>(())
+/// ```
+pub trait Checkpoint {
+    /// Shows every item, always in the same order and under the same names. When the visitor
+    /// [is loading](Visitor::is_loading), the items have changed when it is done with them.
+    fn checkpoint(&mut self, visitor: &mut Visitor<'_>);
+
+    /// Copies everything to the host. Waits for the device.
+    ///
+    /// # Errors
+    /// [`Error::Execution`] if the device failed, and whatever a part of it refused with.
+    fn save_checkpoint(&mut self) -> Result<Record> {
+        save(|visitor| self.checkpoint(visitor))
+    }
+
+    /// Brings back what [`Checkpoint::save_checkpoint`] saved.
+    ///
+    /// # Errors
+    /// [`Error::Record`] if an item is missing, of another shape or unknown. Unlike a [`State`], it may then be half
+    /// loaded: drop it, or load something else.
+    fn load_checkpoint(&mut self, record: &Record) -> Result<()> {
+        load(record, |visitor| self.checkpoint(visitor))
+    }
+}
+
+impl<S: State> Checkpoint for S {
+    fn checkpoint(&mut self, visitor: &mut Visitor<'_>) {
+        self.visit(visitor);
+    }
+}
+
+fn save(show: impl FnOnce(&mut Visitor<'_>)) -> Result<Record> {
+    let mut saver = Saver { record: Record::default(), failure: None };
+    show(&mut Visitor::new(&mut saver, false));
+    saver.failure.map_or(Ok(saver.record), Err)
+}
+
+fn load(record: &Record, show: impl FnOnce(&mut Visitor<'_>)) -> Result<()> {
+    let mut loader = Loader { record, seen: BTreeSet::new(), problems: Vec::new() };
+    show(&mut Visitor::new(&mut loader, true));
+    let Loader { seen, mut problems, .. } = loader;
+    let unknown = record.0.keys().filter(|name| !seen.contains(*name));
+    problems.extend(unknown.map(|name| format!("{name} is not known here")));
+    if problems.is_empty() { Ok(()) } else { Err(Error::Record(problems.join("; "))) }
 }
 
 /// Passes over the items of a state and knows the path to each.
 pub struct Visitor<'a> {
     path: String,
+    loading: bool,
     action: &'a mut dyn Visit,
 }
 
@@ -92,6 +157,8 @@ trait Visit {
     fn tensor(&mut self, name: &str, value: &mut Tensor<2>);
     fn streams(&mut self, name: &str, value: &mut Vec<RandomStream>);
     fn counter(&mut self, name: &str, value: &mut u64);
+    fn data(&mut self, name: &str, value: &mut TensorData);
+    fn fail(&mut self, error: Error);
 }
 
 impl std::fmt::Debug for Visitor<'_> {
@@ -101,8 +168,8 @@ impl std::fmt::Debug for Visitor<'_> {
 }
 
 impl<'a> Visitor<'a> {
-    fn new(action: &'a mut dyn Visit) -> Self {
-        Self { path: String::new(), action }
+    fn new(action: &'a mut dyn Visit, loading: bool) -> Self {
+        Self { path: String::new(), loading, action }
     }
 
     /// Shows what belongs together under a common name.
@@ -128,16 +195,51 @@ impl<'a> Visitor<'a> {
     pub fn counter(&mut self, name: &str, value: &mut u64) {
         self.action.counter(&format!("{}{name}", self.path), value);
     }
+
+    /// Shows numbers on the host, of any count: `f32`, `f64`, `u64`, or bytes (`u8`). Whoever shows them checks, when
+    /// [loading](Visitor::is_loading), that there are as many as there should be. For a [`Checkpoint`] only: a
+    /// [`State`] with such an item cannot be taken out of a population.
+    pub fn values<E: Element>(&mut self, name: &str, values: &mut Vec<E>) {
+        let name = format!("{}{name}", self.path);
+        let count = values.len();
+        let mut data = TensorData::new(std::mem::take(values), [count]);
+        self.action.data(&name, &mut data);
+        let dtype = data.dtype();
+        match data.try_into_vec::<E>() {
+            Ok(loaded) => *values = loaded,
+            Err(_) => self.fail(Error::Record(format!("{name} has elements of type {dtype:?}"))),
+        }
+    }
+
+    /// Whether items are being replaced by saved ones. (Not while they are saved, or taken out of a population.)
+    pub fn is_loading(&self) -> bool {
+        self.loading
+    }
+
+    /// Makes the whole pass fail: what was loaded makes no sense, or it could not be saved.
+    pub fn fail(&mut self, error: Error) {
+        self.action.fail(error);
+    }
 }
 
 /// A state on the host: its items by path.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Record(pub BTreeMap<String, RecordItem>);
 
+impl Record {
+    /// What was shown in the scope `name`, as its own record.
+    #[must_use]
+    pub fn scope(mut self, name: &str) -> Self {
+        let prefix = format!("{name}/");
+        let own = self.0.split_off(&prefix).into_iter();
+        Self(own.map_while(|(path, item)| Some((path.strip_prefix(&prefix)?.to_owned(), item))).collect())
+    }
+}
+
 /// One item of a [`Record`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum RecordItem {
-    /// A tensor `[P, ·]`.
+    /// A tensor `[P, ·]`, or numbers `[n]` on the host.
     Tensor(TensorData),
     /// Random streams, one per member.
     Streams(Vec<StreamPosition>),
@@ -162,7 +264,7 @@ impl Visit for Saver {
             Ok(data) => {
                 self.record.0.insert(name.to_owned(), RecordItem::Tensor(data));
             }
-            Err(error) => self.failure = Some(Error::Execution(error.to_string())),
+            Err(error) => self.fail(Error::Execution(error.to_string())),
         }
     }
 
@@ -174,21 +276,29 @@ impl Visit for Saver {
     fn counter(&mut self, name: &str, value: &mut u64) {
         self.record.0.insert(name.to_owned(), RecordItem::Counter(*value));
     }
+
+    fn data(&mut self, name: &str, value: &mut TensorData) {
+        self.record.0.insert(name.to_owned(), RecordItem::Tensor(value.clone()));
+    }
+
+    fn fail(&mut self, error: Error) {
+        self.failure.get_or_insert(error);
+    }
 }
 
 struct Loader<'a> {
     record: &'a Record,
-    seen: usize,
+    seen: BTreeSet<String>,
     problems: Vec<String>,
 }
 
 impl Loader<'_> {
     fn item(&mut self, name: &str) -> Option<RecordItem> {
         let item = self.record.0.get(name).cloned();
-        match &item {
-            Some(_) => self.seen += 1,
-            None => self.problems.push(format!("{name} is missing")),
+        if item.is_none() {
+            self.problems.push(format!("{name} is missing"));
         }
+        self.seen.insert(name.to_owned());
         item
     }
 
@@ -235,6 +345,24 @@ impl Visit for Loader<'_> {
             None => {}
         }
     }
+
+    fn data(&mut self, name: &str, value: &mut TensorData) {
+        match self.item(name) {
+            Some(RecordItem::Tensor(data)) if data.shape().rank() == 1 => *value = data,
+            Some(RecordItem::Tensor(data)) => {
+                self.problems.push(format!("{name} has shape {:?}, must be a list", &data.shape()[..]));
+            }
+            Some(_) => self.other_kind(name),
+            None => {}
+        }
+    }
+
+    fn fail(&mut self, error: Error) {
+        self.problems.push(match error {
+            Error::Record(problem) => problem,
+            other => other.to_string(),
+        });
+    }
 }
 
 struct MemberTaker {
@@ -260,6 +388,14 @@ impl Visit for MemberTaker {
     }
 
     fn counter(&mut self, _: &str, _: &mut u64) {}
+
+    fn data(&mut self, _: &str, _: &mut TensorData) {
+        self.present = false;
+    }
+
+    fn fail(&mut self, _: Error) {
+        self.present = false;
+    }
 }
 
 struct Collector<'a> {
@@ -284,6 +420,10 @@ impl Visit for Collector<'_> {
     fn counter(&mut self, name: &str, value: &mut u64) {
         self.add(name, Item::Counter(*value));
     }
+
+    fn data(&mut self, _: &str, _: &mut TensorData) {}
+
+    fn fail(&mut self, _: Error) {}
 }
 
 struct Stacker {
@@ -327,5 +467,13 @@ impl Visit for Stacker {
         if column.iter().any(|count| count != value) {
             self.problems.push(format!("{name} differs: {column:?}"));
         }
+    }
+
+    fn data(&mut self, name: &str, _: &mut TensorData) {
+        self.problems.push(format!("{name} has no population axis"));
+    }
+
+    fn fail(&mut self, error: Error) {
+        self.problems.push(error.to_string());
     }
 }

@@ -1,6 +1,7 @@
 //! The ratio of updates to inserted transitions.
 
-use ingle_core::{Error, Result, Violations};
+use ingle_core::state::Visitor;
+use ingle_core::{Checkpoint, Error, Result, Violations};
 
 /// Keeps the number of samples in step with the number of inserts, by reverb's rule (Cassirer et al. 2021,
 /// arXiv:2102.04736): at all times
@@ -133,5 +134,12 @@ impl RateLimiter {
             self.min_difference,
             self.max_difference
         ))
+    }
+}
+
+impl Checkpoint for RateLimiter {
+    fn checkpoint(&mut self, visitor: &mut Visitor<'_>) {
+        visitor.counter("inserts", &mut self.inserts);
+        visitor.counter("samples", &mut self.samples);
     }
 }

@@ -2,7 +2,8 @@
 
 use burn::tensor::Device;
 use ingle_core::random::RandomStream;
-use ingle_core::{Error, Feedback, Result, Sampler, Transitions, Violations};
+use ingle_core::state::Visitor;
+use ingle_core::{Checkpoint, Error, Feedback, Result, Sampler, Transitions, Violations};
 
 use crate::ring::{Ring, Rows};
 use crate::storage::{ReplayConfig, Storage};
@@ -167,6 +168,37 @@ impl Sampler for PrioritisedReplay {
     }
 }
 
+impl Checkpoint for PrioritisedReplay {
+    fn checkpoint(&mut self, visitor: &mut Visitor<'_>) {
+        self.storage.checkpoint(visitor);
+        visitor.streams("streams", &mut self.streams);
+        for (index, (tree, ring)) in self.trees.iter_mut().zip(&self.storage.rings).enumerate() {
+            let mut weights = tree.weights(ring.len()).to_vec();
+            visitor.values(&format!("weights-{index}"), &mut weights);
+            if visitor.is_loading() {
+                let valid = weights.len() == ring.len()
+                    && weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0);
+                if valid {
+                    tree.fill(&weights);
+                } else {
+                    visitor.fail(Error::Record(format!(
+                        "weights-{index}: {} numbers, expected {}, finite and not negative",
+                        weights.len(),
+                        ring.len()
+                    )));
+                }
+            }
+        }
+        let rings = self.largest.len();
+        visitor.values("largest", &mut self.largest);
+        if self.largest.len() != rings {
+            visitor.fail(Error::Record(format!("largest: {} numbers, expected {rings}", self.largest.len())));
+            self.largest.resize(rings, 1.0);
+        }
+        visitor.counter("samples", &mut self.samples);
+    }
+}
+
 /// Weights with their sums in a binary tree: setting one and finding the place of a running sum take `log₂ n` steps.
 #[derive(Debug, Clone)]
 struct SumTree {
@@ -187,6 +219,20 @@ impl SumTree {
 
     fn get(&self, index: usize) -> f64 {
         self.nodes[self.leaves + index]
+    }
+
+    /// The first `count` weights.
+    fn weights(&self, count: usize) -> &[f64] {
+        &self.nodes[self.leaves..self.leaves + count]
+    }
+
+    /// Sets the first weights, and all others to 0.
+    fn fill(&mut self, weights: &[f64]) {
+        self.nodes.fill(0.0);
+        self.nodes[self.leaves..self.leaves + weights.len()].copy_from_slice(weights);
+        for node in (1..self.leaves).rev() {
+            self.nodes[node] = self.nodes[2 * node] + self.nodes[2 * node + 1];
+        }
     }
 
     fn set(&mut self, index: usize, weight: f64) {

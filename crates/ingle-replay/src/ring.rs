@@ -1,6 +1,7 @@
 //! A ring of transitions on the host.
 
-use ingle_core::{Error, Result};
+use ingle_core::state::Visitor;
+use ingle_core::{Checkpoint, Error, Result};
 
 /// Transitions on the host, `n` rows of each field, row after row.
 #[derive(Debug, Clone, Copy)]
@@ -124,6 +125,25 @@ impl Ring {
             let (head, tail) = source.split_at(width);
             block[row * width..(row + 1) * width].copy_from_slice(head);
             source = tail;
+        }
+    }
+}
+
+impl Checkpoint for Ring {
+    fn checkpoint(&mut self, visitor: &mut Visitor<'_>) {
+        visitor.counter("inserted", &mut self.inserted);
+        visitor.values("rows", &mut self.rows);
+        let (width, stored) = (self.widths.row(), self.inserted.min(self.capacity as u64));
+        // No ring lives to see half of all counts; the keys after it must still fit.
+        let fits =
+            self.inserted <= u64::MAX / 2 && self.rows.len() as u128 == u128::from(stored) * width as u128;
+        if visitor.is_loading() && !fits {
+            visitor.fail(Error::Record(format!(
+                "{} numbers of {} inserted rows, expected {stored} rows of {width}",
+                self.rows.len(),
+                self.inserted
+            )));
+            *self = Self::new(self.widths, self.capacity);
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use ingle_core::random::{RandomStream, derive_seed};
-use ingle_core::{Error, Keys, Result, Transitions, Violations};
+use ingle_core::state::Visitor;
+use ingle_core::{Checkpoint, Error, Keys, Result, Transitions, Violations};
 
 use crate::ring::{Ring, Rows, Widths};
 
@@ -141,6 +142,14 @@ impl Storage {
             next_observation: block(observation).reshape([population, batch, observation]),
             importance_weight: weights.map(|_| block(1).reshape([population, batch])),
             keys: Some(Keys::from(keys)),
+        }
+    }
+}
+
+impl Checkpoint for Storage {
+    fn checkpoint(&mut self, visitor: &mut Visitor<'_>) {
+        for (index, ring) in self.rings.iter_mut().enumerate() {
+            visitor.scope(&format!("ring-{index}"), |visitor| ring.checkpoint(visitor));
         }
     }
 }

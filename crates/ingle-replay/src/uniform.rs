@@ -2,7 +2,8 @@
 
 use burn::tensor::Device;
 use ingle_core::random::RandomStream;
-use ingle_core::{Result, Sampler, Transitions};
+use ingle_core::state::Visitor;
+use ingle_core::{Checkpoint, Result, Sampler, Transitions};
 
 use crate::ring::{Ring, Rows};
 use crate::storage::{ReplayConfig, Storage};
@@ -63,5 +64,12 @@ impl Sampler for UniformReplay {
             slots.extend((0..storage.batch).map(|_| stream.index(size)));
         }
         Ok(storage.gather(&slots, None))
+    }
+}
+
+impl Checkpoint for UniformReplay {
+    fn checkpoint(&mut self, visitor: &mut Visitor<'_>) {
+        self.storage.checkpoint(visitor);
+        visitor.streams("streams", &mut self.streams);
     }
 }

@@ -77,6 +77,26 @@ pub trait Act: LearnerCore {
     fn act(&self, state: &Self::State, observation: Tensor<3>, acting: Acting) -> Result<Tensor<3>>;
 }
 
+/// A core whose policy has a density: the log-probability of a given action. Wrappers forward it.
+#[diagnostic::on_unimplemented(
+    message = "the policy of `{Self}` has no log-probability",
+    label = "a core that gives log π(a|s) is needed here",
+    note = "`Sac` has one, and so has a nest over it; a deterministic policy such as `Td3`'s has none: imitate with `Ail` there"
+)]
+pub trait LogProbability: Act {
+    /// `log π(a|s)`, `[P, B]`, of actions `[P, B, A]` in the canonical range at observations `[P, B, O]`; a leading axis
+    /// of size 1 broadcasts over the population.
+    ///
+    /// # Errors
+    /// If observation or action have another shape.
+    fn log_probability(
+        &self,
+        state: &Self::State,
+        observation: Tensor<3>,
+        action: Tensor<3>,
+    ) -> Result<Tensor<2>>;
+}
+
 /// Checks what a core is to act on: every core's first line in [`Act::act`].
 ///
 /// # Errors

@@ -43,7 +43,8 @@ pub mod td3;
 
 pub use error::{Error, Result, Violations};
 pub use learner::{
-    Act, Acting, CoreLearner, ExplicitNoise, Learner, LearnerCore, NestedLearner, Policy, Sampler,
+    Act, Acting, CoreLearner, ExplicitNoise, Learner, LearnerCore, LogProbability, NestedLearner, Policy,
+    Sampler,
 };
 pub use metrics::{Feedback, Keys, Metrics, StepOutput};
 pub use optimiser::PerMember;

@@ -51,8 +51,9 @@ impl Metrics {
     }
 }
 
-/// Keys of rows in a replay: each names one stored transition for as long as it is stored.
-pub type Keys = Arc<[u64]>;
+/// Keys of rows in a replay: each names one stored transition for as long as it is stored. A row that did not come from
+/// there (a demonstration that a processor put beside the sampler's rows) has none.
+pub type Keys = Arc<[Option<u64>]>;
 
 /// How surprising each row of a batch was, for samplers that care.
 ///
@@ -62,7 +63,8 @@ pub type Keys = Arc<[u64]>;
 pub struct Feedback {
     /// `|Q − y|`, mean over the critics, `[P, B]`.
     pub td_error: Tensor<2>,
-    /// The keys of the rows, `P · B` of them, in the order of `td_error`; none if the sample had none.
+    /// The keys of the rows, `P · B` of them, in the order of `td_error`; none if the sample had none. These may be other
+    /// rows, and more of them, than a sampler handed out: a row is known by its key, never by its place.
     pub keys: Option<Keys>,
 }
 

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use burn::tensor::{Device, Tensor};
 
-use crate::learner::{Act, Acting, ExplicitNoise, LearnerCore};
+use crate::learner::{Act, Acting, ExplicitNoise, LearnerCore, LogProbability};
 use crate::random::derive_seed;
 use crate::state::{State, Visitor};
 use crate::{Metrics, Result, StepOutput};
@@ -239,5 +239,21 @@ where
 
     fn act(&self, state: &Self::State, observation: Tensor<3>, acting: Acting) -> Result<Tensor<3>> {
         self.direct.act(&state.direct, self.processor.observe(&state.processor, observation), acting)
+    }
+}
+
+impl<P, C> LogProbability for Nested<P, C>
+where
+    P: SampleProcessor,
+    C: LogProbability<Sample = P::Processed>,
+{
+    fn log_probability(
+        &self,
+        state: &Self::State,
+        observation: Tensor<3>,
+        action: Tensor<3>,
+    ) -> Result<Tensor<2>> {
+        let observation = self.processor.observe(&state.processor, observation);
+        self.direct.log_probability(&state.direct, observation, action)
     }
 }

@@ -22,11 +22,12 @@ pub struct Transitions {
     pub next_observation: Tensor<3>,
     /// `[P, B]`: weights of the rows' losses (prioritised replay); none is 1 for every row.
     pub importance_weight: Option<Tensor<2>>,
-    /// The rows' keys in the replay they came from; they travel with the rows and come back in the feedback.
+    /// The rows' keys in the replay they came from, if they came from one; they travel with the rows and come back in
+    /// the feedback.
     pub keys: Option<Keys>,
 }
 
-/// A sample in which a reward processor can read the transitions and replace the rewards.
+/// A sample in which a processor can read the transitions, and replace their rewards or all of them.
 ///
 /// Samples of nests carry an inner sample and forward to it: that closes nests under nesting.
 #[diagnostic::on_unimplemented(
@@ -36,9 +37,18 @@ pub struct Transitions {
 pub trait Rewarded {
     /// The transitions that the direct core will learn from.
     fn transitions(&self) -> &Transitions;
+    /// The same sample with other transitions.
+    #[must_use]
+    fn with_transitions(self, transitions: Transitions) -> Self;
     /// The same sample with other rewards `[P, B]`.
     #[must_use]
-    fn with_reward(self, reward: Tensor<2>) -> Self;
+    fn with_reward(self, reward: Tensor<2>) -> Self
+    where
+        Self: Sized,
+    {
+        let transitions = Transitions { reward, ..self.transitions().clone() };
+        self.with_transitions(transitions)
+    }
     /// The same sample with every observation in it changed by `map`: those of all its transitions, demonstrations
     /// included.
     ///
@@ -54,9 +64,8 @@ impl Rewarded for Transitions {
         self
     }
 
-    fn with_reward(mut self, reward: Tensor<2>) -> Self {
-        self.reward = reward;
-        self
+    fn with_transitions(self, transitions: Transitions) -> Self {
+        transitions
     }
 
     fn map_observations(self, map: impl Fn(Tensor<3>) -> Result<Tensor<3>>) -> Result<Self> {
@@ -174,6 +183,49 @@ impl Transitions {
         Ok(batch)
     }
 
+    /// These rows of every member and, after them, those of `other`, whose keys are dropped: they are not of the same
+    /// replay. Rows without a weight weigh 1 beside rows that have one.
+    ///
+    /// # Errors
+    /// As [`Self::check`], for both.
+    pub fn join(self, other: Self, expected: Expected<'_>) -> Result<Self> {
+        let (own, others) = (self.check(expected)?, other.check(expected)?);
+        let widest = |sample: &Self| {
+            let weight = sample.importance_weight.as_ref().map_or(1, |weight| weight.dims()[0]);
+            let rows =
+                [sample.observation.dims()[0], sample.action.dims()[0], sample.next_observation.dims()[0]];
+            let columns = [sample.reward.dims()[0], sample.discount.dims()[0], weight];
+            rows.into_iter().chain(columns).max().unwrap_or(1)
+        };
+        let members = widest(&self).max(widest(&other));
+        let shared = self.observation.dims()[0] < members;
+        let keys = self.keys.map(|keys| {
+            let rows = if shared { keys.repeat(members) } else { keys.to_vec() };
+            rows.chunks(own)
+                .flat_map(|member| member.iter().copied().chain(std::iter::repeat_n(None, others)))
+                .collect()
+        });
+        let importance_weight = match (self.importance_weight, other.importance_weight) {
+            (None, None) => None,
+            (ours, theirs) => {
+                let place = (&expected.like.device(), expected.like.dtype());
+                let or_one = |weight: Option<Tensor<2>>, rows| {
+                    weight.unwrap_or_else(|| Tensor::ones([members, rows], place))
+                };
+                Some(joined(or_one(ours, own), or_one(theirs, others), members))
+            }
+        };
+        Ok(Self {
+            observation: joined(self.observation, other.observation, members),
+            action: joined(self.action, other.action, members),
+            reward: joined(self.reward, other.reward, members),
+            discount: joined(self.discount, other.discount, members),
+            next_observation: joined(self.next_observation, other.next_observation, members),
+            importance_weight,
+            keys,
+        })
+    }
+
     /// The same transitions on another device.
     #[must_use]
     pub fn to_device(self, device: &Device) -> Self {
@@ -187,4 +239,17 @@ impl Transitions {
             keys: self.keys,
         }
     }
+}
+
+/// The rows of both, where a leading axis of size 1 is expanded to `members`.
+fn joined<const D: usize>(own: Tensor<D>, other: Tensor<D>, members: usize) -> Tensor<D> {
+    let spread = |tensor: Tensor<D>| {
+        let mut shape = tensor.dims();
+        if shape[0] == members {
+            return tensor;
+        }
+        shape[0] = members;
+        tensor.expand(shape)
+    };
+    Tensor::cat(vec![spread(own), spread(other)], 1)
 }

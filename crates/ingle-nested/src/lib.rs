@@ -23,5 +23,7 @@ pub mod ail;
 mod moments;
 pub mod normalise;
 pub mod rnd;
+mod sample;
 
 pub use moments::RunningMoments;
+pub use sample::ImitationSample;

@@ -140,22 +140,25 @@ impl Sampler for PrioritisedReplay {
 
     fn feedback(&mut self, feedback: Feedback) -> Result<()> {
         let Some(keys) = feedback.keys else { return Ok(()) };
+        let shape = feedback.td_error.dims();
         let data = feedback
             .td_error
             .try_into_data()
             .map_err(|error| Error::Execution(error.to_string()))?
             .convert::<f64>();
         let errors = data.as_slice::<f64>().unwrap_or(&[]);
-        let (batch, population) = (self.storage.batch, self.storage.population);
-        if errors.len() != keys.len() || keys.len() != batch * population {
+        let population = self.storage.population;
+        if errors.len() != keys.len() || shape[0] != population {
             return Err(Error::Shape {
                 field: "feedback",
-                expected: format!("{population} · {batch} errors and keys"),
-                actual: vec![errors.len(), keys.len()],
+                expected: format!("[{population}, B] errors and as many keys as there are errors"),
+                actual: vec![shape[0], shape[1], keys.len()],
             });
         }
-        for (row, (&key, &error)) in keys.iter().zip(errors).enumerate() {
-            let member = self.storage.ring_of(row / batch);
+        for (row, (key, &error)) in keys.iter().zip(errors).enumerate() {
+            // A row that somebody else put into the batch.
+            let &Some(key) = key else { continue };
+            let member = self.storage.ring_of(row / shape[1]);
             let ring: &Ring = &self.storage.rings[member];
             // A row that has been overwritten meanwhile has no priority to set, and an error that is not finite is none.
             if error.is_finite() && ring.holds(key) {

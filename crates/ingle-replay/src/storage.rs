@@ -122,7 +122,7 @@ impl Storage {
             });
             for (row, &slot) in slots.iter().enumerate() {
                 let ring = &self.rings[self.ring_of(row / batch)];
-                keys.push(ring.key(slot));
+                keys.push(Some(ring.key(slot)));
                 ring.copy(slot, row, &mut blocks);
             }
         }

@@ -30,7 +30,7 @@ fn replays(seed: u64) -> Vec<Box<dyn Replay>> {
 }
 
 /// Row `number`, for both members, then a sample with feedback: its keys and weights.
-fn round(replay: &mut dyn Replay, number: usize) -> (Vec<u64>, Vec<f32>) {
+fn round(replay: &mut dyn Replay, number: usize) -> (Vec<Option<u64>>, Vec<f32>) {
     for member in 0..2 {
         let value = number as f32 + 0.5 * member as f32;
         let rows = Rows {

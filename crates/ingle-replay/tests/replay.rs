@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use ingle_core::{Error, Feedback, Sampler};
+use ingle_core::{Error, Feedback, Keys, Sampler};
 use ingle_replay::{Data, Priorities, PrioritisedReplay, RateLimiter, ReplayConfig, Rows, UniformReplay};
 use proptest::prelude::*;
 
@@ -42,7 +42,7 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 /// The numbers of the sampled rows, after checking that each row's fields belong together and fit its key.
 fn sampled(replay: &mut UniformReplay) -> Vec<u64> {
     let sample = replay.sample().unwrap();
-    let keys = sample.keys.clone().unwrap();
+    let keys = known(&sample.keys.clone().unwrap());
     let [members, batch, _] = sample.observation.dims();
     let fields = [
         (0.1, OBSERVATION, values(sample.observation)),
@@ -59,7 +59,12 @@ fn sampled(replay: &mut UniformReplay) -> Vec<u64> {
             }
         }
     }
-    keys.to_vec()
+    keys
+}
+
+/// The keys of rows that all come from a replay.
+fn known(keys: &Keys) -> Vec<u64> {
+    keys.iter().map(|key| key.expect("a row of the replay")).collect()
 }
 
 proptest! {
@@ -261,7 +266,7 @@ fn insert_prioritised(replay: &mut PrioritisedReplay, count: usize) {
 fn give_errors(replay: &mut PrioritisedReplay, rounds: usize, error: impl Fn(u64) -> f32) {
     for _ in 0..rounds {
         let keys = replay.sample().unwrap().keys.unwrap();
-        let errors: Vec<f32> = keys.iter().map(|&key| error(key)).collect();
+        let errors: Vec<f32> = known(&keys).into_iter().map(&error).collect();
         let td_error = Tensor::from_data(TensorData::new(errors, [1, keys.len()]), &Device::flex());
         replay.feedback(Feedback { td_error, keys: Some(keys) }).unwrap();
     }
@@ -274,7 +279,7 @@ fn rows_are_drawn_in_proportion_to_their_priorities_and_weighted_back() {
     insert_prioritised(&mut replay, 8);
     give_errors(&mut replay, 3, |key| (key + 1) as f32);
     let sample = replay.sample().unwrap();
-    let keys = sample.keys.unwrap();
+    let keys = known(&sample.keys.unwrap());
     let weights = values(sample.importance_weight.unwrap());
     let total: f64 = (1..=8).map(|p| f64::from(p).sqrt()).sum();
     for key in 0..8_u64 {
@@ -296,21 +301,39 @@ fn new_rows_enter_at_the_largest_priority_and_stale_keys_change_nothing() {
     give_errors(&mut replay, 5, |key| if key == 2 { 9.0 } else { 0.01 });
     // Rows 4 and 5 push out rows 0 and 1, and come in at 9.
     insert_prioritised(&mut replay, 2);
-    let keys = replay.sample().unwrap().keys.unwrap();
+    let keys = known(&replay.sample().unwrap().keys.unwrap());
     let count = |key| keys.iter().filter(|own| **own == key).count();
     assert!(count(4) > 15 && count(5) > 15 && count(2) > 15 && count(3) <= 1, "{keys:?}");
     assert_eq!(count(0) + count(1), 0);
     // Feedback on a row that is gone is dropped, and so is one that is not a number.
     let stale = |key: u64, error: f32| Feedback {
         td_error: Tensor::from_data(TensorData::new(vec![error; 64], [1, 64]), &Device::flex()),
-        keys: Some(vec![key; 64].into()),
+        keys: Some(vec![Some(key); 64].into()),
     };
     let mut same = replay.clone();
     same.feedback(stale(0, 1e6)).unwrap();
     same.feedback(stale(3, f32::NAN)).unwrap();
     assert_eq!(same.sample().unwrap().keys, replay.sample().unwrap().keys);
-    let short = Feedback { td_error: Tensor::zeros([1, 2], &Device::flex()), keys: Some([1, 2].into()) };
+    let short = Feedback { td_error: Tensor::zeros([1, 2], &Device::flex()), keys: Some([Some(1)].into()) };
     assert!(matches!(replay.feedback(short), Err(Error::Shape { field: "feedback", .. })));
+}
+
+/// Rows that a processor put into the batch have no key: whatever their errors, no priority moves.
+#[test]
+fn feedback_on_rows_without_a_key_changes_nothing() {
+    let mut replay = prioritised(4, 2, Priorities { alpha: 1.0, ..Priorities::default() });
+    insert_prioritised(&mut replay, 4);
+    let mut told = replay.clone();
+    let errors = TensorData::new(vec![1e6_f32, 3.0, 1e6], [1, 3]);
+    let td_error = Tensor::from_data(errors, &Device::flex());
+    told.feedback(Feedback { td_error, keys: Some([None, Some(2), None].into()) }).unwrap();
+    let td_error = Tensor::from_data(TensorData::new(vec![3.0_f32], [1, 1]), &Device::flex());
+    replay.feedback(Feedback { td_error, keys: Some([Some(2)].into()) }).unwrap();
+    for _ in 0..20 {
+        let (told, replay) = (told.sample().unwrap(), replay.sample().unwrap());
+        assert_eq!(told.keys, replay.keys);
+        assert_eq!(values(told.importance_weight.unwrap()), values(replay.importance_weight.unwrap()));
+    }
 }
 
 #[test]
@@ -354,7 +377,7 @@ proptest! {
             give_errors(&mut replay, 2, |key| error * key as f32);
             let sample = replay.sample().unwrap();
             let oldest = inserted.saturating_sub(capacity as u64);
-            prop_assert!(sample.keys.unwrap().iter().all(|key| (oldest..inserted).contains(key)));
+            prop_assert!(known(&sample.keys.unwrap()).iter().all(|key| (oldest..inserted).contains(key)));
             let weights = values(sample.importance_weight.unwrap());
             prop_assert!(weights.iter().all(|weight| *weight > 0.0 && *weight <= 1.0), "{weights:?}");
         }

@@ -2,7 +2,8 @@
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use ingle::Transitions;
-use ingle::nested::ail::{AilNoise, AilSample};
+use ingle::nested::ImitationSample;
+use ingle::nested::ail::AilNoise;
 use ingle::random::RandomStream;
 use ingle::sac::SacNoise;
 use ingle::td3::Td3Noise;
@@ -82,7 +83,7 @@ impl TestSample for Transitions {
             discount: Tensor::from_data(TensorData::new(discount, [population, batch]), (device, precision)),
             next_observation: normal([population, batch, observation], &mut stream, precision, device),
             importance_weight: Some(normal([population, batch], &mut stream, precision, device).abs()),
-            keys: Some((0..(population * batch) as u64).map(|row| 1000 + row).collect()),
+            keys: Some((0..(population * batch) as u64).map(|row| Some(1000 + row)).collect()),
         }
     }
 
@@ -154,7 +155,7 @@ impl TestSample for Transitions {
                     ..self.clone()
                 },
             ),
-            ("keys", Self { keys: Some([7].into()), ..self.clone() }),
+            ("keys", Self { keys: Some([Some(7)].into()), ..self.clone() }),
             (
                 "population",
                 Self {
@@ -198,7 +199,7 @@ impl TestNoise for Td3Noise {
     }
 }
 
-impl<S: TestSample> TestSample for AilSample<S> {
+impl<S: TestSample> TestSample for ImitationSample<S> {
     fn random(sizes: Sizes, seed: u64, precision: DType, device: &Device) -> Self {
         Self {
             rl: S::random(sizes, seed, precision, device),

@@ -9,7 +9,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use ingle::nested::ail::{Ail, AilConfig, AilLoss, AilNoise, AilReward, AilSample, AilState};
+use ingle::nested::ImitationSample;
+use ingle::nested::ail::{Ail, AilConfig, AilLoss, AilNoise, AilReward, AilState};
 use ingle::nested::rnd::{Rnd, RndConfig, RndState};
 use ingle::network::{Layout, Network};
 use ingle::processor::ExplicitProcessNoise;
@@ -503,7 +504,7 @@ impl Layer {
                         .contains_key(&interpolation)
                         .then(|| trace.rows(&interpolation, place)),
                 };
-                ail.process_with_noise(state, AilSample { rl: sample, demonstrations }, noise)
+                ail.process_with_noise(state, ImitationSample { rl: sample, demonstrations }, noise)
                     .expect("a processed sample")
             }
         }

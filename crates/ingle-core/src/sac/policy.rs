@@ -46,4 +46,18 @@ impl SquashedGaussian {
         let log_prob = (gaussian - log_slope).sub_scalar(0.5 * (2.0 * PI).ln()).sum_dim(2).squeeze_dim(2);
         (unsquashed.tanh(), log_prob)
     }
+
+    /// The log-probability `[P, B]` of actions `[P, B, A]`, `ε_j = (atanh(a_j) − mean_j) / σ_j`:
+    /// `Σ_j [−ε_j²/2 − log σ_j − ½ log 2π − log(1 − a_j²)]`. Actions beyond ±(1 − 1e-6), of which the Gaussian knows
+    /// nothing, are taken for those.
+    pub fn log_prob(self, action: Tensor<3>) -> Tensor<2> {
+        let Self { mean, log_std } = self;
+        let bound = 1.0 - 1e-6;
+        let action = action.clamp(-bound, bound);
+        let (above, below) = (action.clone().add_scalar(1.0).log(), action.neg().add_scalar(1.0).log());
+        let unsquashed = (above.clone() - below.clone()).mul_scalar(0.5);
+        let noise = (unsquashed - mean) / log_std.clone().exp();
+        let gaussian = noise.square().mul_scalar(-0.5) - log_std;
+        (gaussian - above - below).sub_scalar(0.5 * (2.0 * PI).ln()).sum_dim(2).squeeze_dim(2)
+    }
 }

@@ -5,7 +5,7 @@ use burn::tensor::{DType, Device, Tensor, TensorCreationOptions};
 use super::policy::SquashedGaussian;
 use super::{SacConfig, SacState, Temperature, loss};
 use crate::gradient::{value_and_gradient, value_and_gradient_with};
-use crate::learner::{Act, Acting, ExplicitNoise, LearnerCore, check_acting};
+use crate::learner::{Act, Acting, ExplicitNoise, LearnerCore, LogProbability, check_acting};
 use crate::network::{Actor, Critic, MlpActor, MlpCritic, minimum, value_of_action};
 use crate::optimiser::{Adam, PerMember, Trainable, polyak};
 use crate::random::{RandomStream, normal_noise};
@@ -213,5 +213,33 @@ impl<A: Actor, C: Critic> Act for Sac<A, C> {
             Acting::Deterministic => policy.mode(),
             Acting::Exploring(noise) => policy.sample(noise),
         })
+    }
+}
+
+impl<A: Actor, C: Critic> LogProbability for Sac<A, C> {
+    fn log_probability(
+        &self,
+        state: &SacState,
+        observation: Tensor<3>,
+        action: Tensor<3>,
+    ) -> Result<Tensor<2>> {
+        check_acting(self, &observation, &Acting::Deterministic)?;
+        let [members, batch, size] = action.dims();
+        let population = self.config.population;
+        if batch != observation.dims()[1]
+            || size != self.critic.action_size()
+            || (members != population && members != 1)
+        {
+            return Err(Error::Shape {
+                field: "action",
+                expected: format!(
+                    "[{population} or 1, {}, {}]",
+                    observation.dims()[1],
+                    self.critic.action_size()
+                ),
+                actual: action.dims().to_vec(),
+            });
+        }
+        Ok(SquashedGaussian::new(self.actor.forward(&state.actor.parameters, observation)).log_prob(action))
     }
 }

@@ -10,5 +10,5 @@ mod process;
 mod state;
 
 pub use config::{AilConfig, AilLoss, AilReward};
-pub use process::{Ail, AilNoise, AilSample};
+pub use process::{Ail, AilNoise};
 pub use state::AilState;

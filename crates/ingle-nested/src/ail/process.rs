@@ -12,36 +12,11 @@ use ingle_core::sample::Expected;
 use ingle_core::{Error, Metrics, Result, Rewarded, SampleProcessor, Transitions};
 
 use super::{AilConfig, AilState, loss};
+use crate::ImitationSample;
 
 /// Streams of the processor's seed.
 const INITIAL_PARAMETERS: u64 = 0;
 const INTERPOLATION: u64 = 1;
-
-/// What imitation learns from: the sample of the core below, and as many rows of demonstrations.
-#[derive(Debug, Clone)]
-pub struct AilSample<S> {
-    /// The learner's own transitions.
-    pub rl: S,
-    /// The demonstrations; their rewards are not read.
-    pub demonstrations: Transitions,
-}
-
-impl<S: Rewarded> Rewarded for AilSample<S> {
-    fn transitions(&self) -> &Transitions {
-        self.rl.transitions()
-    }
-
-    fn with_reward(self, reward: Tensor<2>) -> Self {
-        Self { rl: self.rl.with_reward(reward), demonstrations: self.demonstrations }
-    }
-
-    fn map_observations(self, map: impl Fn(Tensor<3>) -> Result<Tensor<3>>) -> Result<Self> {
-        Ok(Self {
-            rl: self.rl.map_observations(&map)?,
-            demonstrations: self.demonstrations.map_observations(&map)?,
-        })
-    }
-}
 
 /// Adversarial imitation over inner samples of type `S`, made by [`AilConfig::init`].
 #[derive(Debug, Clone)]
@@ -96,7 +71,7 @@ impl<S> Ail<S> {
         self.config.gradient_penalty > 0.0
     }
 
-    fn check(&self, state: &AilState, sample: &AilSample<S>) -> Result<usize>
+    fn check(&self, state: &AilState, sample: &ImitationSample<S>) -> Result<usize>
     where
         S: Rewarded,
     {
@@ -118,11 +93,11 @@ impl<S> Ail<S> {
         Ok(batch)
     }
 
-    fn update(&self, state: &mut AilState, sample: AilSample<S>, noise: AilNoise) -> (S, Metrics)
+    fn update(&self, state: &mut AilState, sample: ImitationSample<S>, noise: AilNoise) -> (S, Metrics)
     where
         S: Rewarded,
     {
-        let AilSample { rl, demonstrations } = sample;
+        let ImitationSample { rl, demonstrations } = sample;
         let own = self.input(rl.transitions());
         let expert = self.input(&demonstrations);
         let population = own.dims()[0].max(expert.dims()[0]);
@@ -166,7 +141,7 @@ impl<S> Ail<S> {
 
 impl<S: Rewarded> SampleProcessor for Ail<S> {
     type State = AilState;
-    type Sample = AilSample<S>;
+    type Sample = ImitationSample<S>;
     type Processed = S;
 
     fn name(&self) -> &'static str {
@@ -186,7 +161,7 @@ impl<S: Rewarded> SampleProcessor for Ail<S> {
         })
     }
 
-    fn process(&self, state: &mut AilState, sample: AilSample<S>) -> Result<(S, Metrics)> {
+    fn process(&self, state: &mut AilState, sample: ImitationSample<S>) -> Result<(S, Metrics)> {
         let batch = self.check(state, &sample)?;
         let parameters = &state.discriminator.parameters;
         let options = TensorCreationOptions::new(parameters.device()).with_dtype(parameters.dtype());
@@ -202,7 +177,7 @@ impl<S: Rewarded> ExplicitProcessNoise for Ail<S> {
     fn process_with_noise(
         &self,
         state: &mut AilState,
-        sample: AilSample<S>,
+        sample: ImitationSample<S>,
         noise: AilNoise,
     ) -> Result<(S, Metrics)> {
         let batch = self.check(state, &sample)?;

@@ -2,14 +2,15 @@
 
 use burn::tensor::{DType, Device, Tensor, TensorCreationOptions, TensorData};
 use ingle::gradient::value_and_gradient;
-use ingle::nested::ail::{Ail, AilConfig, AilLoss, AilNoise, AilSample, AilState};
+use ingle::nested::ImitationSample;
+use ingle::nested::ail::{Ail, AilConfig, AilLoss, AilNoise, AilState};
 use ingle::nested::rnd::{Rnd, RndConfig, RndState};
 use ingle::network::{Actor, Critic, Mlp, MlpActor, MlpCritic, Network};
 use ingle::processor::ExplicitProcessNoise;
 use ingle::random::RandomStream;
 use ingle::sac::{SacConfig, SacNoise, SquashedGaussian};
 use ingle::td3::{Td3Config, Td3Noise};
-use ingle::{ExplicitNoise, LearnerCore, RecordItem, SampleProcessor, State, Transitions};
+use ingle::{ExplicitNoise, LearnerCore, LogProbability, RecordItem, SampleProcessor, State, Transitions};
 use ingle_testing::sample::{Sizes, TestNoise, TestSample, normal};
 use ingle_testing::values;
 
@@ -121,7 +122,7 @@ fn processors_move_along_the_gradients_of_their_losses() {
         };
         let ail: Ail<Transitions> = config.init(3, 2).unwrap().with_precision(PRECISION);
         let start = ail.init(3, &flex()).unwrap();
-        let sample: AilSample<Transitions> = TestSample::random(SIZES, 1, PRECISION, &flex());
+        let sample: ImitationSample<Transitions> = TestSample::random(SIZES, 1, PRECISION, &flex());
         let noise = AilNoise::random(SIZES, 2, PRECISION, &flex());
         let process = |mut state: AilState| {
             let (_, metrics) = ail.process_with_noise(&mut state, sample.clone(), noise.clone()).unwrap();
@@ -186,6 +187,34 @@ fn the_log_probability_is_a_density() {
         .map(|i| (action[i] - action[i - 1]) * 0.5 * (log_prob[i].exp() + log_prob[i - 1].exp()))
         .sum();
     assert!((mass - 1.0).abs() < 1e-6, "{mass}");
+}
+
+/// The log-probability of an action is that which it was drawn with; of actions at the edge it is finite.
+#[test]
+fn the_log_probability_of_a_given_action() {
+    let mut stream = RandomStream::new(11, 0);
+    let outputs = normal([2, 6, 4], &mut stream, PRECISION, &flex()).mul_scalar(0.5);
+    let noise = normal([2, 6, 2], &mut stream, PRECISION, &flex());
+    let (action, drawn) = SquashedGaussian::new(outputs.clone()).sample_with_log_prob(noise);
+    let given = SquashedGaussian::new(outputs.clone()).log_prob(action.clone());
+    for (drawn, given) in values(&drawn).into_iter().zip(values(&given)) {
+        assert!((drawn - given).abs() < 1e-9 * (1.0 + drawn.abs()), "{drawn} {given}");
+    }
+    let edge = SquashedGaussian::new(outputs).log_prob(action.clone().sign());
+    assert!(values(&edge).iter().all(|value| value.is_finite()), "{edge}");
+
+    let sac = SacConfig { population: 2, hidden: vec![6], ..SacConfig::default() }
+        .init(3, 2)
+        .unwrap()
+        .with_precision(PRECISION);
+    let state = sac.init(0, &flex()).unwrap();
+    let observation = normal([1, 6, 3], &mut stream, PRECISION, &flex());
+    let head = SquashedGaussian::new(sac.actor().forward(&state.actor.parameters, observation.clone()));
+    let log_prob = sac.log_probability(&state, observation.clone(), action.clone()).unwrap();
+    assert_eq!(values(&log_prob), values(&head.log_prob(action.clone())));
+    for wrong in [action.clone().narrow(1, 0, 5), action.clone().narrow(2, 0, 1), action.repeat_dim(0, 2)] {
+        assert!(sac.log_probability(&state, observation.clone(), wrong).is_err());
+    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Nests and learners: what the seams promise.
 
-use burn::tensor::{DType, Device};
+use burn::tensor::{DType, Device, Tensor};
 use ingle::sac::{Sac, SacConfig};
+use ingle::sample::Expected;
 use ingle::{
     CoreLearner, Error, Learner, LearnerCore, Nested, NestedLearner, Result, SampleProcessor, State,
     StepOutput, Transitions,
@@ -157,6 +158,42 @@ fn a_population_may_share_its_samples() {
     assert_eq!(output.feedback.unwrap().td_error.dims(), [3, SIZES.batch]);
     core.step(&mut own, repeated).unwrap();
     assert_same("sac", "shared samples", &shared.save().unwrap(), &own.save().unwrap(), 1e-6);
+}
+
+/// Rows of two samples side by side: a shared one is spread over the members, and only the first has keys.
+#[test]
+fn joined_rows_keep_their_keys() {
+    let device = device();
+    let (population, observation, action) = (2, 3, 2);
+    let like = Tensor::<2>::zeros([2, 1], &device);
+    let expected = Expected { population, observation, action, like: &like };
+    let own = Transitions::random(Sizes { population: 1, batch: 2, ..SIZES }, 0, DType::F32, &device);
+    let other = Transitions::random(Sizes { population: 2, batch: 3, ..SIZES }, 1, DType::F32, &device);
+    let other = Transitions { importance_weight: None, ..other };
+    let (r, s) = (values(&own.reward), values(&other.reward));
+    let w = values(own.importance_weight.as_ref().unwrap());
+    let joined = own.clone().join(other.clone(), expected).unwrap();
+    assert_eq!(values(&joined.reward), [r[0], r[1], s[0], s[1], s[2], r[0], r[1], s[3], s[4], s[5]]);
+    assert_eq!(
+        values(&joined.importance_weight.clone().unwrap()),
+        [w[0], w[1], 1.0, 1.0, 1.0, w[0], w[1], 1.0, 1.0, 1.0]
+    );
+    let keys = [Some(1000), Some(1001), None, None, None];
+    assert_eq!(joined.keys.as_deref(), Some([keys, keys].concat().as_slice()));
+    assert_eq!(joined.check(expected).unwrap(), 5);
+    assert_eq!(joined.next_observation.dims(), [2, 5, 3]);
+    assert_eq!(values(&joined.action.narrow(1, 2, 3)), values(&other.action));
+
+    // Two shared samples stay shared; without keys there are none, and without weights neither.
+    let bare = Transitions { keys: None, importance_weight: None, ..own.clone() };
+    let shared = bare.clone().join(bare, expected).unwrap();
+    assert_eq!(shared.reward.dims(), [1, 4]);
+    assert!(shared.keys.is_none() && shared.importance_weight.is_none());
+    for (what, spoiled) in other.spoiled() {
+        if what != "importance_weight" {
+            assert!(own.clone().join(spoiled, expected).is_err(), "{what}");
+        }
+    }
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! The laws on nests of the processors, and what each processor promises.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use ingle::nested::RunningMoments;
-use ingle::nested::ail::{Ail, AilConfig, AilLoss, AilReward, AilSample};
+use ingle::nested::ail::{Ail, AilConfig, AilLoss, AilReward};
 use ingle::nested::normalise::{Normalise, NormaliseConfig};
 use ingle::nested::rnd::{Rnd, RndConfig};
+use ingle::nested::{ImitationSample, RunningMoments};
 use ingle::processor::FromFn;
 use ingle::sac::SacConfig;
 use ingle::{Act, Acting, LearnerCore, Nested, Rewarded, SampleProcessor, State, Transitions};
@@ -224,7 +224,8 @@ fn the_discriminator_learns_to_tell_demonstrations() {
         let mut state = ail.init(0, &device()).unwrap();
         let sizes = Sizes { population: 1, batch: 32, ..SIZES };
         let reward_of = |state: &mut _, seed: u64, expert: bool| {
-            let mut sample: AilSample<Transitions> = TestSample::random(sizes, seed, DType::F32, &device());
+            let mut sample: ImitationSample<Transitions> =
+                TestSample::random(sizes, seed, DType::F32, &device());
             // Demonstrations push the other way.
             sample.demonstrations.action = sample.rl.action.zeros_like().add_scalar(0.8);
             sample.rl.action = sample.rl.action.zeros_like().add_scalar(if expert { 0.8 } else { -0.8 });
@@ -249,7 +250,7 @@ fn rewards_stay_finite_at_large_logits() {
         let ail: Ail<Transitions> =
             AilConfig { hidden: vec![16], reward, ..AilConfig::default() }.init(3, 2).unwrap();
         let mut state = ail.init(0, &device()).unwrap();
-        let sample = AilSample { rl: huge.clone(), demonstrations: huge.clone() };
+        let sample = ImitationSample { rl: huge.clone(), demonstrations: huge.clone() };
         let (processed, metrics) = ail.process(&mut state, sample).unwrap();
         let rewards = values(&processed.reward);
         assert!(rewards.iter().all(|reward| reward.is_finite()), "{reward:?}: {rewards:?}");

@@ -18,7 +18,9 @@ Exit codes:
   4 device out of memory   5 device lost   130/143 stopped by INT/TERM
 
 Environment:
-  INGLE_LOG   what to log to standard error, e.g. info or ingle_train=debug (default: error)";
+  INGLE_LOG      what to log to standard error, e.g. info or ingle_train=debug
+                 (default: error,ingle_envs=warn)
+  INGLE_PYTHON   the Python whose packages environments use, where --python is not given";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -44,6 +46,7 @@ Examples:
   ingle train sac --env pendulum
   ingle train rnd+sac --env mountain-car-continuous --steps 50000 --seed 3 --set rnd.intrinsic=0.5
   ingle train td3 --env pendulum --envs 4 --set td3.exploration_noise=0.2
+  ingle train sac --env mujoco:HalfCheetah-v5 --envs 4 --python .venv/bin/python
   ingle train sac --env pendulum --device wgpu --set sac.tau=0.01 --set replay.batch=512
   ingle train sac --config my.toml --run runs/my-run --json
 
@@ -55,9 +58,12 @@ in its directory as config.toml and can be given to --config.";
 pub(crate) struct TrainOptions {
     /// The learner, outermost first: sac, td3, rnd+sac, rnd+td3
     pub(crate) learner: String,
-    /// The environment: pendulum, mountain-car-continuous [default: pendulum]
+    /// The environment: pendulum, mountain-car-continuous, mujoco:HalfCheetah-v5 [default: pendulum]
     #[arg(long)]
     pub(crate) env: Option<String>,
+    /// The Python whose packages mujoco: uses [default: that of the active virtual environment, or python3]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) python: Option<String>,
     /// Where to compute: flex, ndarray, wgpu[:n], cuda[:n] [default: flex]
     #[arg(long)]
     pub(crate) device: Option<String>,

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use ingle::envs::EnvironmentOptions;
 use ingle::nested::rnd::RndConfig;
 use ingle::replay::{Data, ReplayConfig};
 use ingle::sac::SacConfig;
@@ -27,6 +28,8 @@ pub(crate) struct RunConfig {
     pub(crate) seed: u64,
     /// Environments played side by side.
     pub(crate) envs: usize,
+    /// Where environments that are not built in come from.
+    pub(crate) environment: EnvironmentOptions,
     /// The training loop.
     pub(crate) train: TrainConfig,
     /// The replay buffer.
@@ -64,6 +67,7 @@ impl Default for RunConfig {
             device: "flex".into(),
             seed: 0,
             envs: 1,
+            environment: EnvironmentOptions::default(),
             train: TrainConfig::default(),
             replay: ReplaySettings::default(),
             sac: SacConfig::default(),

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ingle::burn::tensor::Device;
-use ingle::envs::{VectorEnvironment, make_vector};
+use ingle::envs::VectorEnvironment;
 use ingle::replay::UniformReplay;
 use ingle::train::{EpisodeStatistics, MetricsFile, Summary, write_atomically, write_record};
 use ingle::{Act, CoreLearner, State, Trainer, Transitions};
@@ -101,13 +101,13 @@ pub(crate) fn environments(
     count: usize,
 ) -> Result<Vec<Box<dyn VectorEnvironment>>, CliError> {
     (0..learner::population(config))
-        .map(|_| Ok(Box::new(make_vector(&config.env, count)?) as Box<dyn VectorEnvironment>))
+        .map(|_| Ok(config.environment.make_vector(&config.env, count)?))
         .collect()
 }
 
 fn resolve(options: &TrainOptions) -> Result<RunConfig, CliError> {
     let mut given = vec![("learner", Value::from(options.learner.as_str()))];
-    let text = [("env", &options.env), ("device", &options.device)];
+    let text = [("env", &options.env), ("environment.python", &options.python), ("device", &options.device)];
     given.extend(text.into_iter().filter_map(|(key, value)| Some((key, Value::from(value.as_deref()?)))));
     let numbers = [
         ("seed", options.seed),
@@ -128,8 +128,9 @@ fn resolve(options: &TrainOptions) -> Result<RunConfig, CliError> {
 /// The directory for a new run. What is there must be empty: a run is never overwritten.
 fn run_directory(wanted: Option<&Path>, config: &RunConfig) -> Result<PathBuf, CliError> {
     let Some(directory) = wanted else {
+        let environment = config.env.replace(':', "-");
         let name =
-            |number: usize| PathBuf::from("runs").join(format!("{}-{}-{number}", config.learner, config.env));
+            |number: usize| PathBuf::from("runs").join(format!("{}-{environment}-{number}", config.learner));
         let free = (0..1_000_000).map(name).find(|directory| !directory.exists());
         return free.ok_or_else(|| CliError::Other("no free name for a run below runs/".into()));
     };

@@ -155,6 +155,17 @@ fn bad_input_is_named_and_leaves_nothing_behind() {
     let absent_cuda = if cfg!(feature = "cuda") { "is not there" } else { "is not built in" };
     let cases: &[(&[&str], i32, &str)] = &[
         (&["train", "sac", "--env", "pendulumm"], 2, "pendulumm"),
+        (&["train", "sac", "--env", "mujoco:HalfCheeta-v5"], 2, "did you mean `mujoco:HalfCheetah-v5`"),
+        (
+            &["train", "sac", "--env", "mujoco:HalfCheetah-v5", "--python", "no/python"],
+            2,
+            "install what it needs with `no/python -m pip install",
+        ),
+        (
+            &["train", "sac", "--set", "environment.interpreter=x"],
+            2,
+            "environment.interpreter: unknown field",
+        ),
         (&["train", "ppo"], 2, "'ppo' is not a learner"),
         (&["train", "sac", "--device", "tpu"], 3, "'tpu' is not a device"),
         (&["train", "sac", "--device", "wgpu:99"], 3, absent_wgpu),

@@ -26,12 +26,7 @@ fn options() -> TensorCreationOptions {
 }
 
 /// Compares a gradient with central differences of `f` at `x`, element by element.
-pub(crate) fn check<const D: usize>(
-    what: &str,
-    x: &Tensor<D>,
-    gradient: &Tensor<D>,
-    f: impl Fn(Tensor<D>) -> f64,
-) {
+fn check<const D: usize>(what: &str, x: &Tensor<D>, gradient: &Tensor<D>, f: impl Fn(Tensor<D>) -> f64) {
     let (point, gradient) = (values(x), values(gradient));
     let step = 1e-5;
     let scale = gradient.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
@@ -241,7 +236,7 @@ fn the_log_probability_stays_finite() {
 }
 
 /// Adam's decayed sum of gradients after one step is the gradient.
-pub(crate) fn gradient_of<C: ExplicitNoise>(
+fn gradient_of<C: ExplicitNoise>(
     core: &C,
     start: &C::State,
     sample: C::Sample,
@@ -258,7 +253,7 @@ pub(crate) fn gradient_of<C: ExplicitNoise>(
 }
 
 /// A loss, summed over the members, as one step reports it.
-pub(crate) fn loss_of<C: ExplicitNoise>(
+fn loss_of<C: ExplicitNoise>(
     core: &C,
     mut state: C::State,
     sample: C::Sample,

@@ -1,6 +1,5 @@
 //! Laws, reference traces and gradient checks, in one binary.
 
-mod bc;
 mod gradients;
 mod laws;
 mod nests;

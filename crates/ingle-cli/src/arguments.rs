@@ -18,7 +18,9 @@ Exit codes:
   4 device out of memory   5 device lost   130/143 stopped by INT/TERM
 
 Environment:
-  INGLE_LOG   what to log to standard error, e.g. info or ingle_train=debug (default: error)";
+  INGLE_LOG      what to log to standard error, e.g. info or ingle_train=debug
+                 (default: error,ingle_envs=warn)
+  INGLE_PYTHON   the Python whose packages environments use, where --python is not given";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -32,7 +34,7 @@ pub(crate) enum Command {
     Eval(EvalOptions),
     /// Measure how many updates a second a learner makes.
     #[command(
-        after_help = "Examples:\n  ingle bench --learner sac --batch 256 --width 256 --device flex\n  ingle bench --batch 64,256,1024 --width 64,256 --threads 1 --json\n  ingle bench --learner rnd+sac,ail+sac,rnd+ail+sac --set ail.gradient_penalty=10"
+        after_help = "Examples:\n  ingle bench --learner sac --batch 256 --width 256 --device flex\n  ingle bench --batch 64,256,1024 --width 64,256 --threads 1 --json"
     )]
     Bench(BenchOptions),
     /// List the devices that are built in and there.
@@ -44,6 +46,7 @@ Examples:
   ingle train sac --env pendulum
   ingle train rnd+sac --env mountain-car-continuous --steps 50000 --seed 3 --set rnd.intrinsic=0.5
   ingle train td3 --env pendulum --envs 4 --set td3.exploration_noise=0.2
+  ingle train sac --env mujoco:HalfCheetah-v5 --envs 4 --python .venv/bin/python
   ingle train sac --env pendulum --device wgpu --set sac.tau=0.01 --set replay.batch=512
   ingle train sac --config my.toml --run runs/my-run --json
 
@@ -53,11 +56,14 @@ in its directory as config.toml and can be given to --config.";
 
 #[derive(Debug, Args)]
 pub(crate) struct TrainOptions {
-    /// Processors outermost first (normalise, rnd, ail), then a direct core (sac, td3), joined by +
+    /// The learner, outermost first: sac, td3, rnd+sac, rnd+td3
     pub(crate) learner: String,
-    /// The environment: pendulum, mountain-car-continuous [default: pendulum]
+    /// The environment: pendulum, mountain-car-continuous, mujoco:HalfCheetah-v5 [default: pendulum]
     #[arg(long)]
     pub(crate) env: Option<String>,
+    /// The Python whose packages mujoco: uses [default: that of the active virtual environment, or python3]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) python: Option<String>,
     /// Where to compute: flex, ndarray, wgpu[:n], cuda[:n] [default: flex]
     #[arg(long)]
     pub(crate) device: Option<String>,
@@ -107,9 +113,9 @@ pub(crate) struct EvalOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchOptions {
-    /// Learners, as for train; a nest is measured in turns with its direct core
-    #[arg(long, value_delimiter = ',', default_value = "sac")]
-    pub(crate) learner: Vec<String>,
+    /// The learner, outermost first: sac, td3, rnd+sac, rnd+td3
+    #[arg(long, default_value = "sac")]
+    pub(crate) learner: String,
     /// Rows per member and update; several are measured one after the other
     #[arg(long, value_delimiter = ',', default_value = "256")]
     pub(crate) batch: Vec<usize>,
@@ -122,9 +128,6 @@ pub(crate) struct BenchOptions {
     /// Where to compute: flex, ndarray, wgpu[:n], cuda[:n]
     #[arg(long, value_delimiter = ',', default_value = "flex")]
     pub(crate) device: Vec<String>,
-    /// One setting of the learner, by its dotted key; may be given again
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(crate) set: Vec<String>,
     /// Seconds that one repeat takes
     #[arg(long, default_value_t = 2.0)]
     pub(crate) seconds: f64,

@@ -70,10 +70,10 @@ impl CliError {
     }
 }
 
-/// An environment that is not known is bad input; one that fails while it runs is not.
+/// An environment that is not known, or not installed, is bad input; one that fails while it runs is not.
 fn environment_code(error: &EnvironmentError) -> u8 {
     match error {
-        EnvironmentError::UnknownName { .. } => 2,
+        EnvironmentError::UnknownName { .. } | EnvironmentError::Unavailable { .. } => 2,
         _ => 1,
     }
 }

@@ -6,11 +6,8 @@ mod config;
 mod devices;
 mod error;
 mod evaluate;
-mod flops;
 mod learner;
 mod progress;
-mod source;
-mod stack;
 mod train;
 
 use std::process::ExitCode;
@@ -25,7 +22,9 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // The library only emits events; a subscriber is the program's to install. Off unless asked for.
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_env("INGLE_LOG").unwrap_or_else(|_| EnvFilter::new("error")))
+        .with_env_filter(
+            EnvFilter::try_from_env("INGLE_LOG").unwrap_or_else(|_| EnvFilter::new("error,ingle_envs=warn")),
+        )
         .with_writer(std::io::stderr)
         .init();
     let result = match arguments.command {

@@ -4,20 +4,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ingle::burn::tensor::Device;
-use ingle::envs::{VectorEnvironment, make_vector};
-use ingle::replay::Data;
+use ingle::envs::VectorEnvironment;
+use ingle::replay::UniformReplay;
 use ingle::train::{EpisodeStatistics, MetricsFile, Summary, write_atomically, write_record};
-use ingle::{CoreLearner, State, Trainer};
+use ingle::{Act, CoreLearner, State, Trainer, Transitions};
 use serde_json::json;
 use toml::Value;
 
 use crate::arguments::TrainOptions;
 use crate::config::RunConfig;
 use crate::error::CliError;
-use crate::learner::{Sizes, Stack};
+use crate::learner::Job;
 use crate::progress::{ProgressView, clock};
-use crate::source::{Replay, Source};
-use crate::stack::Core;
 use crate::{in_pool, learner};
 
 /// The files of a run directory.
@@ -28,18 +26,13 @@ const SUMMARY: &str = "summary.json";
 const STOPPED: &str = "stopped.txt";
 
 pub(crate) fn run(options: &TrainOptions) -> Result<(), CliError> {
-    let stack = Stack::parse(&options.learner)?;
-    if let Some(imitator) = stack.imitator() {
-        return Err(CliError::Input(format!(
-            "'{imitator}' learns from demonstrations, which the command line cannot read yet: use the library"
-        )));
-    }
+    learner::check(&options.learner)?;
     let config = resolve(options)?;
     // Everything that can be refused is refused before there is anything on disk.
     let device = ingle::device::open(&config.device)?;
     let environments = environments(&config, config.envs)?;
     let evaluation = self::environments(&config, config.train.evaluation_episodes)?;
-    let sizes = Sizes::of(environments[0].as_ref());
+    let spaces = (environments[0].observation_space().len(), environments[0].action_space().len());
     let directory = run_directory(options.run.as_deref(), &config)?;
     let job = TrainJob {
         config: &config,
@@ -49,7 +42,8 @@ pub(crate) fn run(options: &TrainOptions) -> Result<(), CliError> {
         evaluation,
         threads: options.threads,
     };
-    match learner::core(&config, sizes).and_then(|core| job.run(core)) {
+    let outcome = learner::with_core(&config, spaces.0, spaces.1, job);
+    match outcome {
         Ok(summary) => {
             report(&summary, &directory, options.json);
             Ok(())
@@ -74,14 +68,15 @@ struct TrainJob<'a> {
     threads: Option<usize>,
 }
 
-impl TrainJob<'_> {
-    fn run(self, core: Core) -> Result<Summary, CliError> {
+impl Job for TrainJob<'_> {
+    type Output = Summary;
+
+    fn run<C: Act<Sample = Transitions, State: Send> + Send>(self, core: C) -> Result<Summary, CliError> {
         let Self { config, device, directory, environments, evaluation, threads } = self;
         in_pool(threads, || {
-            let shape = config.replay(Sizes::of(environments[0].as_ref()), Data::Own);
-            let replay = Replay::new(&config.replay, &shape, config.seed, &device)?;
-            let source = Source { replay, demonstrations: None };
-            let learner = CoreLearner::new(core, source, config.seed, &device)?;
+            let shape = config.replay(core.observation_size(), core.action_size(), core.population());
+            let replay = UniformReplay::new(&shape, config.seed, &device)?;
+            let learner = CoreLearner::new(core, replay, config.seed, &device)?;
             let mut trainer =
                 Trainer::new(learner, environments, evaluation, config.train.clone(), config.seed)?;
             fs::create_dir_all(directory).map_err(|error| {
@@ -105,14 +100,14 @@ pub(crate) fn environments(
     config: &RunConfig,
     count: usize,
 ) -> Result<Vec<Box<dyn VectorEnvironment>>, CliError> {
-    (0..config.population)
-        .map(|_| Ok(Box::new(make_vector(&config.env, count)?) as Box<dyn VectorEnvironment>))
+    (0..learner::population(config))
+        .map(|_| Ok(config.environment.make_vector(&config.env, count)?))
         .collect()
 }
 
 fn resolve(options: &TrainOptions) -> Result<RunConfig, CliError> {
     let mut given = vec![("learner", Value::from(options.learner.as_str()))];
-    let text = [("env", &options.env), ("device", &options.device)];
+    let text = [("env", &options.env), ("environment.python", &options.python), ("device", &options.device)];
     given.extend(text.into_iter().filter_map(|(key, value)| Some((key, Value::from(value.as_deref()?)))));
     let numbers = [
         ("seed", options.seed),
@@ -133,8 +128,9 @@ fn resolve(options: &TrainOptions) -> Result<RunConfig, CliError> {
 /// The directory for a new run. What is there must be empty: a run is never overwritten.
 fn run_directory(wanted: Option<&Path>, config: &RunConfig) -> Result<PathBuf, CliError> {
     let Some(directory) = wanted else {
+        let environment = config.env.replace(':', "-");
         let name =
-            |number: usize| PathBuf::from("runs").join(format!("{}-{}-{number}", config.learner, config.env));
+            |number: usize| PathBuf::from("runs").join(format!("{}-{environment}-{number}", config.learner));
         let free = (0..1_000_000).map(name).find(|directory| !directory.exists());
         return free.ok_or_else(|| CliError::Other("no free name for a run below runs/".into()));
     };

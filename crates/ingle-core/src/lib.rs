@@ -1,4 +1,4 @@
-//! The seams of [ingle](https://docs.rs/ingle), networks with a population axis, Adam, SAC and TD3.
+//! The seams of [ingle](https://docs.rs/ingle), networks with a population axis, Adam, SAC, TD3 and behaviour cloning.
 //!
 //! A learning rule is a stateless core that is given its sample: [`LearnerCore::step`] takes the state and the sample
 //! and touches nothing else. [`CoreLearner`] puts core, state and sampler together; [`Nested`] puts a
@@ -28,12 +28,14 @@
 //! # Ok::<(), ingle_core::Error>(())
 //! ```
 
+pub mod bc;
 mod error;
 pub mod gradient;
 pub mod learner;
 mod metrics;
 pub mod network;
 pub mod optimiser;
+pub mod pretraining;
 pub mod processor;
 pub mod random;
 pub mod sac;

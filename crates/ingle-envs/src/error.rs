@@ -92,6 +92,16 @@ pub enum EnvironmentError {
         /// The names there are.
         known: String,
     },
+    /// An environment cannot be opened: something that it needs is not there.
+    #[error("`{name}` cannot be opened: {reason}; {help}")]
+    Unavailable {
+        /// The name of the environment.
+        name: String,
+        /// What is missing, or what went wrong.
+        reason: String,
+        /// What to do about it.
+        help: String,
+    },
     /// A saved state does not fit the environment that is to be restored from it.
     #[error("the saved state does not fit: {reason}")]
     StateMismatch {

@@ -7,7 +7,8 @@
 //! | [`SyncVector`] | the vector that steps its environments one after another, in the caller's thread |
 //! | [`TimeLimit`] | truncates an episode after a number of steps |
 //! | [`Pendulum`], [`MountainCarContinuous`] | native environments, equal to Gymnasium's |
-//! | [`make`], [`make_vector`], [`names`] | environments by name |
+//! | [`Mujoco`] | Gymnasium's `MuJoCo` environments, on the native library |
+//! | [`make`], [`make_vector`], [`names`], [`EnvironmentOptions`] | environments by name |
 //!
 //! # Example
 //!
@@ -46,7 +47,9 @@
 mod environment;
 mod error;
 mod mountain_car_continuous;
+mod mujoco;
 mod pendulum;
+mod python;
 mod registry;
 mod space;
 mod sync_vector;
@@ -56,10 +59,11 @@ mod vector;
 pub use environment::{Environment, Step};
 pub use error::EnvironmentError;
 pub use mountain_car_continuous::MountainCarContinuous;
+pub use mujoco::Mujoco;
 pub use pendulum::Pendulum;
 /// The version of `rand` whose [`ChaCha8Rng`](rand::rngs::ChaCha8Rng) the [`Environment`] trait speaks.
 pub use rand;
-pub use registry::{make, make_vector, names};
+pub use registry::{EnvironmentOptions, make, make_vector, names};
 pub use space::BoxSpace;
 pub use sync_vector::SyncVector;
 pub use time_limit::TimeLimit;

@@ -1,14 +1,25 @@
-use crate::{Environment, EnvironmentError, MountainCarContinuous, Pendulum, SyncVector, TimeLimit};
+use std::path::PathBuf;
 
-type Maker = fn() -> Result<Box<dyn Environment>, EnvironmentError>;
+use serde::{Deserialize, Serialize};
+
+use crate::mujoco::{self, Maker};
+use crate::{
+    Environment, EnvironmentError, MountainCarContinuous, Mujoco, Pendulum, SyncVector, TimeLimit,
+    VectorEnvironment,
+};
+
+type Native = fn() -> Result<Box<dyn Environment>, EnvironmentError>;
 
 /// Our name, Gymnasium's name, and how to make one with the time limit that belongs to the name.
-const REGISTRY: [(&str, &str, Maker); 2] = [
+const REGISTRY: [(&str, &str, Native); 2] = [
     ("pendulum", "Pendulum-v1", || limited(Pendulum::new(), Pendulum::TIME_LIMIT)),
     ("mountain-car-continuous", "MountainCarContinuous-v0", || {
         limited(MountainCarContinuous::new(), MountainCarContinuous::TIME_LIMIT)
     }),
 ];
+
+/// What precedes the name of an environment on the native `MuJoCo`.
+const MUJOCO: &str = "mujoco:";
 
 fn limited(
     environment: impl Environment + 'static,
@@ -17,58 +28,131 @@ fn limited(
     Ok(Box::new(TimeLimit::new(environment, steps)?))
 }
 
-/// The environments that [`make`] knows, each by its own name and by Gymnasium's.
+/// The environments that are built in, each by its own name and by Gymnasium's.
 pub fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
     REGISTRY.into_iter().map(|(name, gymnasium, _)| (name, gymnasium))
 }
 
-/// Makes an environment by one of its [`names`], upper or lower case, with the time limit that belongs to it.
+/// Makes an environment by its name, upper or lower case, with the time limit that belongs to it: one of [`names`], or
+/// `mujoco:` with the name of a [`Mujoco`](crate::Mujoco) environment, `mujoco:HalfCheetah-v5`.
 ///
 /// ```
 /// let error = ingle_envs::make("pendulm").err().expect("there is no such environment");
-/// assert_eq!(
-///     error.to_string(),
-///     "there is no environment `pendulm` (did you mean `pendulum`?); \
-///      there is: pendulum (Pendulum-v1), mountain-car-continuous (MountainCarContinuous-v0)"
-/// );
+/// assert!(error.to_string().starts_with("there is no environment `pendulm` (did you mean `pendulum`?)"));
 /// ```
 ///
 /// # Errors
 ///
-/// When no environment has this name. The error lists the names there are.
+/// When no environment has this name (the error lists the names there are), or when what it needs is not installed
+/// (the error says how to install it).
 pub fn make(name: &str) -> Result<Box<dyn Environment>, EnvironmentError> {
-    find(name)?()
+    EnvironmentOptions::default().make(name)
 }
 
-/// Makes a vector of `n` environments of the same name.
+/// Makes a vector of `n` environments of the same name, which is one that [`make`] takes.
 ///
 /// # Errors
 ///
-/// When no environment has this name, or when `n` is 0.
-pub fn make_vector(name: &str, n: usize) -> Result<SyncVector, EnvironmentError> {
-    let maker = find(name)?;
-    SyncVector::new((0..n).map(|_| maker()).collect::<Result<_, _>>()?)
+/// As for [`make`], or when `n` is 0.
+pub fn make_vector(name: &str, n: usize) -> Result<Box<dyn VectorEnvironment>, EnvironmentError> {
+    EnvironmentOptions::default().make_vector(name, n)
 }
 
-fn find(name: &str) -> Result<Maker, EnvironmentError> {
-    let matches = |known: &str| known.eq_ignore_ascii_case(name);
-    REGISTRY
-        .into_iter()
-        .find(|(ours, gymnasium, _)| matches(ours) || matches(gymnasium))
-        .map(|(.., maker)| maker)
-        .ok_or_else(|| unknown(name))
+/// Where environments that are not built in come from. By default, from the user's Python.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EnvironmentOptions {
+    /// The Python whose packages are used. Default: the variable `INGLE_PYTHON`, or the Python of the active virtual
+    /// or Conda environment, or `python3`.
+    pub python: Option<PathBuf>,
+    /// The `MuJoCo` library. Default: that of the Python package `mujoco`.
+    pub mujoco_library: Option<PathBuf>,
+    /// The folder with the model files (`half_cheetah.xml`, ...). Default: that of the Python package `gymnasium`.
+    pub mujoco_models: Option<PathBuf>,
+}
+
+/// How to make the environments of one name.
+enum Source {
+    Native(Native),
+    Mujoco(Maker),
+}
+
+impl Source {
+    fn make(&self) -> Result<Box<dyn Environment>, EnvironmentError> {
+        match self {
+            Self::Native(make) => make(),
+            Self::Mujoco(maker) => limited(maker.make()?, maker.time_limit()),
+        }
+    }
+}
+
+impl EnvironmentOptions {
+    /// [`make`], with these options.
+    ///
+    /// # Errors
+    ///
+    /// As for [`make`].
+    pub fn make(&self, name: &str) -> Result<Box<dyn Environment>, EnvironmentError> {
+        self.find(name)?.make()
+    }
+
+    /// Makes a `mujoco:` environment by its name, without the time limit, where [`Mujoco`]'s own methods are needed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`make`].
+    pub fn make_mujoco(&self, name: &str) -> Result<Mujoco, EnvironmentError> {
+        match self.find(name)? {
+            Source::Mujoco(maker) => maker.make(),
+            Source::Native(_) => Err(unknown(name)),
+        }
+    }
+
+    /// [`make_vector`], with these options. Environments whose steps are long enough for it are stepped by the
+    /// threads of rayon's current pool.
+    ///
+    /// # Errors
+    ///
+    /// As for [`make_vector`].
+    pub fn make_vector(&self, name: &str, n: usize) -> Result<Box<dyn VectorEnvironment>, EnvironmentError> {
+        let source = self.find(name)?;
+        let vector = SyncVector::new((0..n).map(|_| source.make()).collect::<Result<_, _>>()?)?;
+        Ok(Box::new(match source {
+            Source::Native(_) => vector,
+            Source::Mujoco(_) => vector.threaded(),
+        }))
+    }
+
+    fn find(&self, name: &str) -> Result<Source, EnvironmentError> {
+        let matches = |known: &str| known.eq_ignore_ascii_case(name);
+        if let Some((.., make)) =
+            REGISTRY.into_iter().find(|(ours, gymnasium, _)| matches(ours) || matches(gymnasium))
+        {
+            return Ok(Source::Native(make));
+        }
+        if let Some((prefix, task)) = name.split_at_checked(MUJOCO.len())
+            && prefix.eq_ignore_ascii_case(MUJOCO)
+            && let Some(maker) = Maker::new(name, task, self)?
+        {
+            return Ok(Source::Mujoco(maker));
+        }
+        Err(unknown(name))
+    }
 }
 
 fn unknown(name: &str) -> EnvironmentError {
     let lower_case = name.to_lowercase();
     let suggestion = names()
-        .flat_map(|(ours, gymnasium)| [ours, gymnasium])
+        .flat_map(|(ours, gymnasium)| [ours.to_owned(), gymnasium.to_owned()])
+        .chain(mujoco::names().map(|task| format!("{MUJOCO}{task}")))
         .map(|known| (edits(&lower_case, &known.to_lowercase()), known))
         .min()
-        .filter(|&(edits, known)| edits <= known.len() / 3)
-        .map(|(_, known)| known.to_owned());
+        .filter(|(edits, known)| *edits <= known.len() / 3)
+        .map(|(_, known)| known);
     let known: Vec<_> = names().map(|(ours, gymnasium)| format!("{ours} ({gymnasium})")).collect();
-    EnvironmentError::UnknownName { name: name.to_owned(), suggestion, known: known.join(", ") }
+    let mujoco: Vec<_> = mujoco::names().collect();
+    let known = format!("{}, {MUJOCO}NAME with one of {}", known.join(", "), mujoco.join(", "));
+    EnvironmentError::UnknownName { name: name.to_owned(), suggestion, known }
 }
 
 /// How many characters to insert, delete or replace to turn `a` into `b` (Levenshtein's distance).

@@ -61,6 +61,36 @@ pub trait VectorEnvironment: Send {
     }
 }
 
+impl<V: VectorEnvironment + ?Sized> VectorEnvironment for Box<V> {
+    fn len(&self) -> usize {
+        (**self).len()
+    }
+
+    fn observation_space(&self) -> &BoxSpace {
+        (**self).observation_space()
+    }
+
+    fn action_space(&self) -> &BoxSpace {
+        (**self).action_space()
+    }
+
+    fn reset(&mut self, seed: u64) -> Result<&[f32], EnvironmentError> {
+        (**self).reset(seed)
+    }
+
+    fn step(&mut self, actions: &[f32]) -> Result<&VectorStep, EnvironmentError> {
+        (**self).step(actions)
+    }
+
+    fn save(&self) -> Option<VectorState> {
+        (**self).save()
+    }
+
+    fn restore(&mut self, state: &VectorState) -> Result<&[f32], EnvironmentError> {
+        (**self).restore(state)
+    }
+}
+
 /// What one step of N environments brought. Each array has one row per environment.
 ///
 /// There are two observations, and they are equal except where an episode ended:

@@ -9,6 +9,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use ingle::bc::{BcConfig, BcLoss, BcState};
 use ingle::nested::ImitationSample;
 use ingle::nested::ail::{Ail, AilConfig, AilLoss, AilNoise, AilReward, AilState};
 use ingle::nested::rnd::{Rnd, RndConfig, RndState};
@@ -22,8 +23,9 @@ use serde::Deserialize;
 
 use crate::numbers;
 
-/// What a trace says of itself. Keys that its learner has no use for are not read.
-#[derive(Debug, Clone, Deserialize)]
+/// What a trace says of itself: the keys that its learner has a use for. What is missing is 0, and shows.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
 pub struct Meta {
     learner: String,
     steps: usize,
@@ -36,47 +38,28 @@ pub struct Meta {
     alpha: f64,
     learn_alpha: bool,
     target_entropy: f64,
-    #[serde(default = "one")]
-    target_update_interval: u64,
+    target_update_interval: Option<u64>,
     max_gradient_norm: Option<f64>,
     policy_delay: u64,
     target_noise: f64,
     noise_clip: f64,
     bc_alpha: Option<f64>,
-    #[serde(default)]
+    bc_loss: String,
     rnd_hidden: Vec<usize>,
-    #[serde(default)]
     features: usize,
-    #[serde(default)]
     rnd_lr: f64,
-    #[serde(default)]
     intrinsic: f64,
-    #[serde(default)]
     extrinsic: f64,
-    #[serde(default)]
     normalise_intrinsic: bool,
-    #[serde(default)]
     disc_hidden: Vec<usize>,
-    #[serde(default)]
     disc_lr: f64,
-    #[serde(default)]
     use_next_observation: bool,
-    #[serde(default)]
     loss: String,
-    #[serde(default)]
     entropy_coefficient: f64,
-    #[serde(default)]
     gradient_penalty: f64,
-    #[serde(default)]
     prior: f64,
-    #[serde(default)]
     pu_beta: f64,
-    #[serde(default)]
     reward: String,
-}
-
-fn one() -> u64 {
-    1
 }
 
 /// Where a replay computes, and in which precision.
@@ -204,6 +187,7 @@ impl Trace {
         match (layers, direct) {
             (Some(layers), Some("sac")) => self.replay_sac(layers, place),
             (Some(layers), Some("td3")) => self.replay_td3(layers, place),
+            (Some(layers), Some("bc")) => self.replay_bc(layers, place),
             _ => Outcome::NotRun { learner: self.meta.learner.clone() },
         }
     }
@@ -220,7 +204,7 @@ impl Trace {
             temperature: temperature(meta.alpha.into()),
             target_entropy: Some(meta.target_entropy.into()),
             tau: meta.tau.into(),
-            target_update_interval: meta.target_update_interval,
+            target_update_interval: meta.target_update_interval.unwrap_or(1),
             max_gradient_norm: meta.max_gradient_norm,
             ..SacConfig::default()
         }
@@ -296,6 +280,32 @@ impl Trace {
         self.run(layers, &td3, &parts, Some("actor_loss"), place, |step| Td3Noise {
             next: self.rows(&format!("step/{step}/noise_next"), place),
         })
+    }
+
+    fn replay_bc(&self, layers: Vec<Layer>, place: Place<'_>) -> Outcome {
+        let meta = &self.meta;
+        let loss = match meta.bc_loss.as_str() {
+            "mean_squared_error" => BcLoss::MeanSquaredError,
+            "log_likelihood" => BcLoss::LogLikelihood,
+            other => panic!("{}: loss {other}", self.name),
+        };
+        let bc = BcConfig {
+            hidden: meta.hidden.clone(),
+            loss,
+            learning_rate: meta.lr.into(),
+            max_gradient_norm: meta.max_gradient_norm,
+            ..BcConfig::default()
+        }
+        .init(meta.observation, meta.action)
+        .expect("the trace's settings")
+        .with_precision(place.1);
+        let parts: Vec<Part<'_, BcState>> = vec![Part {
+            name: "actor",
+            layout: bc.actor().layout(),
+            critics: None,
+            of: |state| &mut state.actor.parameters,
+        }];
+        self.run(layers, &bc, &parts, None, place, |_| ())
     }
 
     /// The processor of that name with the trace's initial parameters; none if there is none.
@@ -400,7 +410,8 @@ impl Trace {
                 absent.map(|name| (name, vec![0.0])).into_iter().collect();
             ours.extend(metrics.read().expect("metrics"));
             ours.extend(processed_reward.map(|reward| ("processed_reward", reward)));
-            ours.insert("td_error", numbers(output.feedback.expect("feedback").td_error.to_data()));
+            let td_error = output.feedback.map(|feedback| numbers(feedback.td_error.to_data()));
+            ours.extend(td_error.map(|error| ("td_error", error)));
             self.compare_outputs(step, &ours, &mut comparison);
         }
         comparison.finish()

@@ -52,7 +52,7 @@ pub fn evaluate(
     seed: u64,
 ) -> Result<Vec<EpisodeStatistics>, TrainError> {
     let mut stage =
-        Stage::new(policy, environments.len(), environments.first().map_or(0, |first| first.len()));
+        Stage::new(policy, environments.len(), environments.first().map_or(0, VectorEnvironment::len));
     let mut finished = vec![vec![None; stage.environments]; environments.len()];
     for (member, vector) in environments.iter_mut().enumerate() {
         stage.observation_mut(member).copy_from_slice(vector.reset(seed)?);

@@ -65,7 +65,7 @@ impl<L: Agent> Trainer<L> {
         seed: u64,
     ) -> Result<Self, TrainError> {
         config.validate()?;
-        let count = environments.first().map_or(0, |vector| vector.len());
+        let count = environments.first().map_or(0, VectorEnvironment::len);
         let mismatch = |what, environment, learner| TrainError::Mismatch { what, environment, learner };
         for vectors in [&environments, &evaluation] {
             if vectors.len() != learner.population() {

@@ -7,6 +7,10 @@ use burn::tensor::{Tensor, activation};
 /// Bounds of log σ (paper's code and Stable-Baselines3).
 const LOG_STD: (f64, f64) = (-20.0, 2.0);
 
+/// The largest |a| of a given action, 1 − 2⁻²⁰: at 1, `atanh(a)` is infinite. It is d3rlpy's 1 − 1e-6, but for being a
+/// float32: there, the distance of 1 − 1e-6 to 1 is wrong by some per cent.
+const LARGEST_ACTION: f64 = 1.0 - 1.0 / 1_048_576.0;
+
 /// A Gaussian squashed by tanh: the head `[P, B, 2A]` of SAC's actor, read as means and raw log standard deviations.
 #[derive(Debug, Clone)]
 pub struct SquashedGaussian {
@@ -48,12 +52,10 @@ impl SquashedGaussian {
     }
 
     /// The log-probability `[P, B]` of actions `[P, B, A]`, `ε_j = (atanh(a_j) − mean_j) / σ_j`:
-    /// `Σ_j [−ε_j²/2 − log σ_j − ½ log 2π − log(1 − a_j²)]`. Actions beyond ±(1 − 1e-6), of which the Gaussian knows
-    /// nothing, are taken for those.
+    /// `Σ_j [−ε_j²/2 − log σ_j − ½ log 2π − log(1 − a_j²)]`. Actions beyond ±(1 − 2⁻²⁰) are taken for those.
     pub fn log_prob(self, action: Tensor<3>) -> Tensor<2> {
         let Self { mean, log_std } = self;
-        let bound = 1.0 - 1e-6;
-        let action = action.clamp(-bound, bound);
+        let action = action.clamp(-LARGEST_ACTION, LARGEST_ACTION);
         let (above, below) = (action.clone().add_scalar(1.0).log(), action.neg().add_scalar(1.0).log());
         let unsquashed = (above.clone() - below.clone()).mul_scalar(0.5);
         let noise = (unsquashed - mean) / log_std.clone().exp();

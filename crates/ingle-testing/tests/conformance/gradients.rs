@@ -26,7 +26,12 @@ fn options() -> TensorCreationOptions {
 }
 
 /// Compares a gradient with central differences of `f` at `x`, element by element.
-fn check<const D: usize>(what: &str, x: &Tensor<D>, gradient: &Tensor<D>, f: impl Fn(Tensor<D>) -> f64) {
+pub(crate) fn check<const D: usize>(
+    what: &str,
+    x: &Tensor<D>,
+    gradient: &Tensor<D>,
+    f: impl Fn(Tensor<D>) -> f64,
+) {
     let (point, gradient) = (values(x), values(gradient));
     let step = 1e-5;
     let scale = gradient.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
@@ -236,7 +241,7 @@ fn the_log_probability_stays_finite() {
 }
 
 /// Adam's decayed sum of gradients after one step is the gradient.
-fn gradient_of<C: ExplicitNoise>(
+pub(crate) fn gradient_of<C: ExplicitNoise>(
     core: &C,
     start: &C::State,
     sample: C::Sample,
@@ -253,7 +258,7 @@ fn gradient_of<C: ExplicitNoise>(
 }
 
 /// A loss, summed over the members, as one step reports it.
-fn loss_of<C: ExplicitNoise>(
+pub(crate) fn loss_of<C: ExplicitNoise>(
     core: &C,
     mut state: C::State,
     sample: C::Sample,

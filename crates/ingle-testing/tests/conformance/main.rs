@@ -1,5 +1,6 @@
 //! Laws, reference traces and gradient checks, in one binary.
 
+mod bc;
 mod gradients;
 mod laws;
 mod nests;

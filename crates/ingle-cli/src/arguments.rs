@@ -34,7 +34,7 @@ pub(crate) enum Command {
     Eval(EvalOptions),
     /// Measure how many updates a second a learner makes.
     #[command(
-        after_help = "Examples:\n  ingle bench --learner sac --batch 256 --width 256 --device flex\n  ingle bench --batch 64,256,1024 --width 64,256 --threads 1 --json"
+        after_help = "Examples:\n  ingle bench --learner sac --batch 256 --width 256 --device flex\n  ingle bench --batch 64,256,1024 --width 64,256 --threads 1 --json\n  ingle bench --learner rnd+sac,ail+sac,rnd+ail+sac --set ail.gradient_penalty=10"
     )]
     Bench(BenchOptions),
     /// List the devices that are built in and there.
@@ -56,7 +56,7 @@ in its directory as config.toml and can be given to --config.";
 
 #[derive(Debug, Args)]
 pub(crate) struct TrainOptions {
-    /// The learner, outermost first: sac, td3, rnd+sac, rnd+td3
+    /// Processors outermost first (normalise, rnd, ail), then a direct core (sac, td3), joined by +
     pub(crate) learner: String,
     /// The environment: pendulum, mountain-car-continuous, mujoco:HalfCheetah-v5 [default: pendulum]
     #[arg(long)]
@@ -113,9 +113,9 @@ pub(crate) struct EvalOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchOptions {
-    /// The learner, outermost first: sac, td3, rnd+sac, rnd+td3
-    #[arg(long, default_value = "sac")]
-    pub(crate) learner: String,
+    /// Learners, as for train; a nest is measured in turns with its direct core
+    #[arg(long, value_delimiter = ',', default_value = "sac")]
+    pub(crate) learner: Vec<String>,
     /// Rows per member and update; several are measured one after the other
     #[arg(long, value_delimiter = ',', default_value = "256")]
     pub(crate) batch: Vec<usize>,
@@ -128,6 +128,9 @@ pub(crate) struct BenchOptions {
     /// Where to compute: flex, ndarray, wgpu[:n], cuda[:n]
     #[arg(long, value_delimiter = ',', default_value = "flex")]
     pub(crate) device: Vec<String>,
+    /// One setting of the learner, by its dotted key; may be given again
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
     /// Seconds that one repeat takes
     #[arg(long, default_value_t = 2.0)]
     pub(crate) seconds: f64,

@@ -4,24 +4,28 @@ use std::time::{Duration, Instant};
 
 use ingle::burn::tensor::Device;
 use ingle::random::RandomStream;
-use ingle::replay::{Data, ReplayConfig, Rows, UniformReplay};
-use ingle::{Act, CoreLearner, Learner, Transitions};
+use ingle::replay::{Data, Insert, Rows, UniformReplay};
+use ingle::{CoreLearner, Learner};
 use serde_json::json;
+use toml::Value;
 
 use crate::arguments::BenchOptions;
+use crate::config::RunConfig;
 use crate::error::CliError;
-use crate::learner::Job;
-use crate::{in_pool, learner};
+use crate::learner::{Layers, Sizes, Stack};
+use crate::source::{Demonstrations, Replay, Source};
+use crate::stack::Core;
+use crate::{flops, in_pool, learner};
 
 /// The shape of Gymnasium's `HalfCheetah` and the buffer that the published comparisons use.
-const OBSERVATION: usize = 17;
-const ACTION: usize = 6;
+const SIZES: Sizes = Sizes { observation: 17, action: 6 };
 const TRANSITIONS: usize = 100_000;
 /// Seconds of updates before the first repeat.
 const WARM_UP: f64 = 1.0;
 
 /// One combination of settings.
 struct Point<'a> {
+    learner: &'a str,
     device: &'a str,
     batch: usize,
     width: usize,
@@ -30,14 +34,29 @@ struct Point<'a> {
 
 /// What was measured.
 struct Measured {
+    rates: Rates,
+    threads: usize,
+    nest: Option<Nest>,
+}
+
+/// Updates a second.
+struct Rates {
     median: f64,
     min: f64,
     max: f64,
-    threads: usize,
+}
+
+/// What a nest costs beside its direct core, both measured in turns.
+struct Nest {
+    core: Rates,
+    /// Time of an update beyond the core's, as a share of the core's: the median over the turns.
+    extra_time: f64,
+    /// Operations beyond the core's, as a share of the core's.
+    extra_flops: Option<f64>,
 }
 
 pub(crate) fn run(options: &BenchOptions) -> Result<(), CliError> {
-    learner::check(&options.learner)?;
+    let stacks = options.learner.iter().map(|name| Stack::parse(name)).collect::<Result<Vec<_>, _>>()?;
     let mut problems = Vec::new();
     for (name, values) in
         [("--batch", &options.batch), ("--width", &options.width), ("--population", &options.population)]
@@ -57,20 +76,31 @@ pub(crate) fn run(options: &BenchOptions) -> Result<(), CliError> {
     }
     if !options.json {
         println!(
-            "{:8} {:8} {:>6} {:>6} {:>4} {:>8} {:>10} {:>10} {:>10} {:>8}",
-            "learner", "device", "batch", "width", "P", "threads", "updates/s", "min", "max", "peak MB"
+            "{:16} {:8} {:>6} {:>6} {:>4} {:>8} {:>10} {:>10} {:>10} {:>11} {:>11} {:>8}",
+            "learner",
+            "device",
+            "batch",
+            "width",
+            "P",
+            "threads",
+            "updates/s",
+            "min",
+            "max",
+            "extra time",
+            "extra FLOPs",
+            "peak MB"
         );
     }
-    for device in &options.device {
-        let handle = ingle::device::open(device)?;
-        for &batch in &options.batch {
-            for &width in &options.width {
-                for &population in &options.population {
-                    let point = Point { device, batch, width, population };
-                    let config = learner::bench_config(&options.learner, width, population);
-                    let job = BenchJob { options, batch, device: &handle };
-                    let measured = learner::with_core(&config, OBSERVATION, ACTION, job)?;
-                    print(options, &point, &measured);
+    for (name, stack) in options.learner.iter().zip(&stacks) {
+        for device in &options.device {
+            let handle = ingle::device::open(device)?;
+            for &batch in &options.batch {
+                for &width in &options.width {
+                    for &population in &options.population {
+                        let point = Point { learner: name, device, batch, width, population };
+                        let measured = in_pool(options.threads, || measure(options, &point, stack, &handle))?;
+                        print(options, &point, &measured);
+                    }
                 }
             }
         }
@@ -78,44 +108,104 @@ pub(crate) fn run(options: &BenchOptions) -> Result<(), CliError> {
     Ok(())
 }
 
-/// The measurement of one point.
-struct BenchJob<'a> {
-    options: &'a BenchOptions,
-    batch: usize,
-    device: &'a Device,
+/// The configuration of a point: two hidden layers of its width in every network of the stack, then what `--set` says.
+fn config(
+    options: &BenchOptions,
+    point: &Point<'_>,
+    learner: &str,
+    stack: &Stack,
+) -> Result<RunConfig, CliError> {
+    let Point { batch, width, population, .. } = *point;
+    let mut set = vec![format!("replay.capacity={TRANSITIONS}")];
+    let networks = stack.layers().filter(|layer| Layers::has_network(layer));
+    set.extend(networks.map(|layer| format!("{layer}.hidden=[{width}, {width}]")));
+    set.extend_from_slice(&options.set);
+    let number = |number: usize| Value::from(i64::try_from(number).unwrap_or(i64::MAX));
+    let given = vec![
+        ("learner", Value::from(learner)),
+        ("population", number(population)),
+        ("replay.batch", number(batch)),
+    ];
+    RunConfig::resolve(None, &set, given)
 }
 
-impl Job for BenchJob<'_> {
-    type Output = Measured;
+fn measure(
+    options: &BenchOptions,
+    point: &Point<'_>,
+    stack: &Stack,
+    device: &Device,
+) -> Result<Measured, CliError> {
+    let settings = config(options, point, point.learner, stack)?;
+    let mut learner = Bench::new(&settings, stack, device)?;
+    let bare = Stack { processors: Vec::new(), core: stack.core };
+    let mut core = if stack.processors.is_empty() {
+        None
+    } else {
+        Some(Bench::new(&config(options, point, stack.core, &bare)?, &bare, device)?)
+    };
+    learner.run(WARM_UP)?;
+    if let Some(core) = &mut core {
+        core.run(WARM_UP)?;
+    }
+    let (mut rates, mut core_rates) = (Vec::new(), Vec::new());
+    for _ in 0..options.repeats {
+        rates.push(learner.run(options.seconds)?);
+        if let Some(core) = &mut core {
+            core_rates.push(core.run(options.seconds)?);
+        }
+    }
+    let nest = core.is_some().then(|| {
+        let extra = rates.iter().zip(&core_rates).map(|(nest, core)| core / nest - 1.0).collect();
+        let flops = flops::of_update(&settings, stack, SIZES, point.batch);
+        Nest {
+            extra_time: Rates::of(extra).median,
+            extra_flops: flops.map(|(core, processors)| processors / core),
+            core: Rates::of(core_rates),
+        }
+    });
+    Ok(Measured { rates: Rates::of(rates), threads: rayon::current_num_threads(), nest })
+}
 
-    fn run<C: Act<Sample = Transitions, State: Send> + Send>(self, core: C) -> Result<Measured, CliError> {
-        in_pool(self.options.threads, || measure(self.options, core, self.batch, self.device))
+impl Rates {
+    fn of(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        let middle = values.len() / 2;
+        let median = if values.len() % 2 == 1 {
+            values[middle]
+        } else {
+            f64::midpoint(values[middle - 1], values[middle])
+        };
+        Self { median, min: values[0], max: values[values.len() - 1] }
     }
 }
 
-fn measure<C: Act<Sample = Transitions>>(
-    options: &BenchOptions,
-    core: C,
-    batch: usize,
-    device: &Device,
-) -> Result<Measured, CliError> {
-    let config = ReplayConfig {
-        observation: OBSERVATION,
-        action: ACTION,
-        capacity: TRANSITIONS,
-        batch,
-        population: core.population(),
-        data: Data::Shared,
-    };
-    let mut replay = UniformReplay::new(&config, 0, device)?;
-    fill(&mut replay)?;
-    let mut learner = CoreLearner::new(core, replay, 0, device)?;
-    let mut run = |seconds: f64| -> Result<(u64, f64), CliError> {
+/// A learner on random transitions.
+struct Bench(CoreLearner<Core, Source>);
+
+impl Bench {
+    fn new(config: &RunConfig, stack: &Stack, device: &Device) -> Result<Self, CliError> {
+        let shape = config.replay(SIZES, Data::Shared);
+        let mut replay = Replay::new(&config.replay, &shape, 0, device)?;
+        fill(&mut replay, 0)?;
+        let demonstrations = match stack.imitator() {
+            Some(_) => {
+                let mut replay = UniformReplay::new(&shape, 1, device)?;
+                fill(&mut replay, 1)?;
+                Some(Box::new(replay) as Box<dyn Demonstrations>)
+            }
+            None => None,
+        };
+        let source = Source { replay, demonstrations };
+        Ok(Self(CoreLearner::new(learner::core(config, SIZES)?, source, 0, device)?))
+    }
+
+    /// Updates for so many seconds; how many there were a second.
+    fn run(&mut self, seconds: f64) -> Result<f64, CliError> {
         let start = Instant::now();
         let mut updates = 0;
         let mut last = None;
         while start.elapsed() < Duration::from_secs_f64(seconds) || updates == 0 {
-            last = Some(learner.step()?);
+            last = Some(self.0.step()?);
             updates += 1;
         }
         // Reading the last losses waits for all the work; it belongs to the time.
@@ -126,31 +216,21 @@ fn measure<C: Act<Sample = Transitions>>(
         {
             return Err(CliError::Other(format!("{name} is not finite: the measurement is void")));
         }
-        Ok((updates, seconds))
-    };
-    run(WARM_UP)?;
-    let mut rates = Vec::with_capacity(options.repeats);
-    for _ in 0..options.repeats {
-        let (updates, seconds) = run(options.seconds)?;
-        rates.push(updates as f64 / seconds);
+        Ok(f64::from(updates) / seconds)
     }
-    rates.sort_by(f64::total_cmp);
-    let middle = rates.len() / 2;
-    let median =
-        if rates.len() % 2 == 1 { rates[middle] } else { f64::midpoint(rates[middle - 1], rates[middle]) };
-    Ok(Measured { median, min: rates[0], max: rates[rates.len() - 1], threads: rayon::current_num_threads() })
 }
 
-fn fill(replay: &mut UniformReplay) -> Result<(), CliError> {
-    let mut stream = RandomStream::new(0, 0);
+fn fill(replay: &mut impl Insert, seed: u64) -> Result<(), CliError> {
+    let Sizes { observation: observation_size, action: action_size } = SIZES;
+    let mut stream = RandomStream::new(seed, 0);
     let mut normal = |count: usize| {
         let mut values = vec![0.0; count];
         stream.fill_normal(&mut values);
         values
     };
     let (observation, next_observation) =
-        (normal(TRANSITIONS * OBSERVATION), normal(TRANSITIONS * OBSERVATION));
-    let action: Vec<f32> = normal(TRANSITIONS * ACTION).into_iter().map(f32::tanh).collect();
+        (normal(TRANSITIONS * observation_size), normal(TRANSITIONS * observation_size));
+    let action: Vec<f32> = normal(TRANSITIONS * action_size).into_iter().map(f32::tanh).collect();
     let reward = normal(TRANSITIONS);
     let discount: Vec<f32> = (0..TRANSITIONS).map(|row| if row % 100 == 0 { 0.0 } else { 0.99 }).collect();
     replay.insert(
@@ -167,29 +247,39 @@ fn fill(replay: &mut UniformReplay) -> Result<(), CliError> {
 }
 
 fn print(options: &BenchOptions, point: &Point<'_>, measured: &Measured) {
-    let Point { device, batch, width, population } = *point;
-    let Measured { median, min, max, threads } = *measured;
+    let Point { learner, device, batch, width, population } = *point;
+    let Measured { rates, threads, nest } = measured;
     let memory = peak_memory_mb();
+    let numbers = |Rates { median, min, max }: &Rates| json!({"median": median, "min": min, "max": max});
     if options.json {
-        println!(
-            "{}",
-            json!({
-                "learner": options.learner,
-                "device": device,
-                "batch": batch,
-                "width": width,
-                "population": population,
-                "updates_per_call": 1,
-                "threads": threads,
-                "updates_per_s": {"median": median, "min": min, "max": max},
-                "peak_rss_mb": memory,
-            })
-        );
+        let mut line = json!({
+            "learner": learner,
+            "device": device,
+            "batch": batch,
+            "width": width,
+            "population": population,
+            "updates_per_call": 1,
+            "threads": threads,
+            "updates_per_s": numbers(rates),
+            "peak_rss_mb": memory,
+        });
+        if let Some(Nest { core, extra_time, extra_flops }) = nest {
+            line["core_updates_per_s"] = numbers(core);
+            line["extra_time"] = json!(extra_time);
+            line["extra_flops"] = json!(extra_flops);
+        }
+        println!("{line}");
     } else {
-        let memory = memory.map_or("–".to_owned(), |memory| format!("{memory:.0}"));
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
+        let share = |share: Option<f64>| or_dash(share.map(|share| format!("{:+.0} %", 100.0 * share)));
         println!(
-            "{:8} {device:8} {batch:>6} {width:>6} {population:>4} {threads:>8} {median:>10.1} {min:>10.1} {max:>10.1} {memory:>8}",
-            options.learner
+            "{learner:16} {device:8} {batch:>6} {width:>6} {population:>4} {threads:>8} {:>10.1} {:>10.1} {:>10.1} {:>11} {:>11} {:>8}",
+            rates.median,
+            rates.min,
+            rates.max,
+            share(nest.as_ref().map(|nest| nest.extra_time)),
+            share(nest.as_ref().and_then(|nest| nest.extra_flops)),
+            or_dash(memory.map(|memory| format!("{memory:.0}")))
         );
     }
 }

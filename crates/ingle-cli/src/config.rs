@@ -4,15 +4,16 @@ use std::fs;
 use std::path::Path;
 
 use ingle::envs::EnvironmentOptions;
-use ingle::nested::rnd::RndConfig;
-use ingle::replay::{Data, ReplayConfig};
-use ingle::sac::SacConfig;
-use ingle::td3::Td3Config;
+use ingle::replay::{Data, Priorities, ReplayConfig};
 use ingle::{Error, TrainConfig};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::Error as _};
 use toml::{Table, Value};
 
 use crate::error::CliError;
+use crate::learner::{Layers, Sizes, Stack};
+
+/// The key of the population, which is set once for all layers.
+const POPULATION: &str = "population";
 
 /// Everything that determines a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,32 +31,44 @@ pub(crate) struct RunConfig {
     pub(crate) envs: usize,
     /// Where environments that are not built in come from.
     pub(crate) environment: EnvironmentOptions,
+    /// Learners trained side by side: the population of every layer.
+    pub(crate) population: usize,
     /// The training loop.
     pub(crate) train: TrainConfig,
     /// The replay buffer.
     pub(crate) replay: ReplaySettings,
-    /// SAC.
-    pub(crate) sac: SacConfig,
-    /// TD3.
-    pub(crate) td3: Td3Config,
-    /// RND; its population is the direct core's.
-    pub(crate) rnd: RndConfig,
+    /// The layers, each a section beside those above.
+    #[serde(skip)]
+    pub(crate) layers: Layers,
 }
 
 /// Settings of the replay buffer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct ReplaySettings {
+    /// How rows are drawn.
+    pub(crate) kind: ReplayKind,
     /// Transitions kept.
     pub(crate) capacity: usize,
     /// Rows per update.
     pub(crate) batch: usize,
+    /// How a prioritised replay weighs its rows.
+    pub(crate) priorities: Priorities,
+}
+
+/// How a replay draws its rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ReplayKind {
+    #[default]
+    Uniform,
+    Prioritised,
 }
 
 impl Default for ReplaySettings {
     fn default() -> Self {
         let ReplayConfig { capacity, batch, .. } = ReplayConfig::new(1, 1);
-        Self { capacity, batch }
+        Self { kind: ReplayKind::default(), capacity, batch, priorities: Priorities::default() }
     }
 }
 
@@ -68,11 +81,10 @@ impl Default for RunConfig {
             seed: 0,
             envs: 1,
             environment: EnvironmentOptions::default(),
+            population: 1,
             train: TrainConfig::default(),
             replay: ReplaySettings::default(),
-            sac: SacConfig::default(),
-            td3: Td3Config::default(),
-            rnd: RndConfig::default(),
+            layers: Layers::default(),
         }
     }
 }
@@ -109,28 +121,23 @@ impl RunConfig {
         }
 
         // Each setting is tried by itself on top of the defaults, so that every one that is wrong is named.
-        let mut merged = defaults()?;
+        let defaults = Self::default().to_table()?;
+        let mut merged = defaults.clone();
         for (path, value) in settings(&given) {
-            let mut trial = defaults()?;
+            let name = path.join(".");
+            if matches!(path.as_slice(), [_, key] if key == POPULATION) {
+                problems.push(format!("{name}: all layers have one population: set {POPULATION}"));
+                continue;
+            }
+            let mut trial = defaults.clone();
             place(&mut trial, &path, value.clone());
-            match trial.try_into::<Self>() {
+            match Self::from_table(trial) {
                 Ok(_) => place(&mut merged, &path, value),
-                Err(error) => problems.push(format!("{}: {}", path.join("."), error.message().trim_end())),
+                Err(error) => problems.push(format!("{name}: {}", error.message().trim_end())),
             }
         }
-        let mut config: Self = merged
-            .try_into()
-            .map_err(|error: toml::de::Error| CliError::Config(vec![error.message().to_owned()]))?;
-        // The processor has as many members as the core below it; a configuration that says otherwise is refused.
-        let population = crate::learner::population(&config);
-        if config.rnd.population == RndConfig::default().population {
-            config.rnd.population = population;
-        } else if config.rnd.population != population {
-            problems.push(format!(
-                "rnd.population: must be the direct core's, {population}, got {}",
-                config.rnd.population
-            ));
-        }
+        let config = Self::from_table(merged)
+            .map_err(|error| CliError::Config(vec![error.message().trim_end().to_owned()]))?;
         problems.extend(config.violations());
         if problems.is_empty() { Ok(config) } else { Err(CliError::Config(problems)) }
     }
@@ -141,6 +148,9 @@ impl RunConfig {
         if self.envs == 0 {
             problems.push("envs: must be at least 1, got 0".to_owned());
         }
+        if self.population == 0 {
+            problems.push("population: must be at least 1, got 0".to_owned());
+        }
         let sizes = [("replay.capacity", self.replay.capacity), ("replay.batch", self.replay.batch)];
         problems.extend(
             sizes
@@ -148,16 +158,15 @@ impl RunConfig {
                 .filter(|(_, size)| *size == 0)
                 .map(|(name, _)| format!("{name}: must be at least 1, got 0")),
         );
-        let sections = [
-            ("train", self.train.validate()),
-            ("sac", self.sac.validate()),
-            ("td3", self.td3.validate()),
-            ("rnd", self.rnd.validate()),
-        ];
+        let mut sections =
+            vec![("train", self.train.validate()), ("replay.priorities", self.replay.priorities.validate())];
+        sections.extend(self.layers.validate());
         for (section, result) in sections {
             match result {
                 Err(Error::Config(list)) => {
-                    problems.extend(list.into_iter().map(|problem| format!("{section}.{problem}")));
+                    // The population was checked above, once for all layers.
+                    let own = list.into_iter().filter(|problem| !problem.starts_with("population:"));
+                    problems.extend(own.map(|problem| format!("{section}.{problem}")));
                 }
                 Err(other) => problems.push(other.to_string()),
                 Ok(()) => {}
@@ -167,20 +176,54 @@ impl RunConfig {
     }
 
     /// The replay buffer for an environment of these sizes.
-    pub(crate) fn replay(&self, observation: usize, action: usize, population: usize) -> ReplayConfig {
-        let ReplaySettings { capacity, batch } = self.replay;
-        ReplayConfig { observation, action, capacity, batch, population, data: Data::Own }
+    pub(crate) fn replay(&self, sizes: Sizes, data: Data) -> ReplayConfig {
+        let Sizes { observation, action } = sizes;
+        let ReplaySettings { capacity, batch, .. } = self.replay;
+        ReplayConfig { observation, action, capacity, batch, population: self.population, data }
     }
 
-    /// The configuration as a file.
+    /// The configuration as a file, with the sections of the learner's layers only.
     pub(crate) fn to_toml(&self) -> Result<String, CliError> {
-        toml::to_string(self)
+        let mut table = self.to_table()?;
+        let stack = Stack::parse(&self.learner)?;
+        for (section, _) in self.layers.validate() {
+            if !stack.layers().any(|layer| layer == section) {
+                table.remove(section);
+            }
+        }
+        toml::to_string(&table)
             .map_err(|error| CliError::Other(format!("cannot write the configuration: {error}")))
     }
-}
 
-fn defaults() -> Result<Table, CliError> {
-    Table::try_from(RunConfig::default()).map_err(|error| CliError::Other(error.to_string()))
+    /// All settings, every layer's in its section. The population is in none of the sections, but above them.
+    fn to_table(&self) -> Result<Table, CliError> {
+        let failed = |error: toml::ser::Error| CliError::Other(error.to_string());
+        let mut table = Table::try_from(self).map_err(failed)?;
+        for (name, mut section) in Table::try_from(&self.layers).map_err(failed)? {
+            if let Value::Table(section) = &mut section {
+                section.remove(POPULATION);
+            }
+            table.insert(name, section);
+        }
+        Ok(table)
+    }
+
+    /// Reads what [`Self::to_table`] wrote, and gives every layer the population.
+    fn from_table(mut table: Table) -> Result<Self, toml::de::Error> {
+        let population = table.get(POPULATION).cloned();
+        let mut sections = Table::new();
+        for (name, default) in Table::try_from(Layers::default()).map_err(toml::de::Error::custom)? {
+            let mut section = table.remove(&name).unwrap_or_else(|| default.clone());
+            if let (Value::Table(section), Some(population)) = (&mut section, &population)
+                && default.get(POPULATION).is_some()
+            {
+                section.insert(POPULATION.to_owned(), population.clone());
+            }
+            sections.insert(name, section);
+        }
+        let config: Self = table.try_into()?;
+        Ok(Self { layers: sections.try_into()?, ..config })
+    }
 }
 
 fn read_table(path: &Path) -> Result<Table, CliError> {
@@ -266,16 +309,44 @@ mod tests {
             resolve(&["env=mountain-car-continuous", "sac.hidden=[64, 64]", "sac.temperature.fixed=0.2"])
                 .unwrap();
         assert_eq!(config.env, "mountain-car-continuous");
-        assert_eq!(config.sac.hidden, [64, 64]);
-        assert_eq!(config.sac.temperature, ingle::sac::Temperature::Fixed(0.2.into()));
-        assert_eq!(config.sac.critics, 2);
+        assert_eq!(config.layers.sac.hidden, [64, 64]);
+        assert_eq!(config.layers.sac.temperature, ingle::sac::Temperature::Fixed(0.2.into()));
+        assert_eq!(config.layers.sac.critics, 2);
     }
 
     #[test]
     fn a_resolved_configuration_reads_back() {
         let config = resolve(&["sac.tau=0.01", "train.target_return=-150.0"]).unwrap();
-        let read: RunConfig = toml::from_str(&config.to_toml().unwrap()).unwrap();
+        let read = RunConfig::from_table(config.to_toml().unwrap().parse().unwrap()).unwrap();
         assert_eq!(read, config);
+    }
+
+    #[test]
+    fn the_population_is_set_once_for_all_layers() {
+        let config =
+            resolve(&["learner=rnd+ail+td3", "population=3", "rnd.intrinsic=[1.0, 2.0, 3.0]"]).unwrap();
+        let layers = &config.layers;
+        assert_eq!([layers.rnd.population, layers.ail.population, layers.td3.population], [3; 3]);
+        let text = config.to_toml().unwrap();
+        assert_eq!(text.matches("population").count(), 1, "{text}");
+        assert!(text.contains("[ail]") && !text.contains("[sac]"), "{text}");
+        let read = RunConfig::from_table(text.parse().unwrap()).unwrap();
+        assert_eq!(read, config);
+        let problems = resolve(&["sac.population=3", "population=0"]).unwrap_err();
+        assert!(problems[0].contains("sac.population: all layers have one population: set population"));
+        assert_eq!(problems[1..], ["population: must be at least 1, got 0"]);
+    }
+
+    #[test]
+    fn priorities_are_a_table_of_the_replay() {
+        let config = resolve(&["replay.kind=prioritised", "replay.priorities.alpha=0.5"]).unwrap();
+        assert_eq!(config.replay.kind, ReplayKind::Prioritised);
+        assert_eq!(config.replay.priorities, Priorities { alpha: 0.5, ..Priorities::default() });
+        let read = RunConfig::from_table(config.to_toml().unwrap().parse().unwrap()).unwrap();
+        assert_eq!(read, config);
+        let problems = resolve(&["replay.kind=sorted", "replay.priorities.beta=2.0"]).unwrap_err();
+        assert!(problems[0].contains("replay.kind: unknown variant `sorted`"), "{problems:?}");
+        assert!(problems[1].contains("replay.priorities.beta: must be in [0, 1], got 2"), "{problems:?}");
     }
 
     #[test]

@@ -5,13 +5,14 @@ use std::time::Instant;
 use ingle::burn::tensor::Device;
 use ingle::envs::VectorEnvironment;
 use ingle::train::{EpisodeStatistics, read_record};
-use ingle::{Act, CoreLearner, Record, RecordItem, State, Transitions};
+use ingle::{CoreLearner, Record, RecordItem, State};
 use serde_json::json;
 
 use crate::arguments::EvalOptions;
 use crate::config::RunConfig;
 use crate::error::CliError;
-use crate::learner::Job;
+use crate::learner::Sizes;
+use crate::stack::Core;
 use crate::train::{CONFIG, STATE, environments};
 use crate::{in_pool, learner};
 
@@ -30,8 +31,7 @@ pub(crate) fn run(options: &EvalOptions) -> Result<(), CliError> {
     let config = RunConfig::resolve(Some(&options.run.join(CONFIG)), &[], given)?;
     let device = ingle::device::open(&config.device)?;
     let environments: Vec<Box<dyn VectorEnvironment>> = environments(&config, options.episodes)?;
-    let (observation, action) =
-        (environments[0].observation_space().len(), environments[0].action_space().len());
+    let sizes = Sizes::of(environments[0].as_ref());
     let path = options.run.join(STATE);
     if !path.is_file() {
         return Err(CliError::Input(format!(
@@ -46,7 +46,7 @@ pub(crate) fn run(options: &EvalOptions) -> Result<(), CliError> {
         _ => None,
     });
     let job = EvalJob { seed: options.seed, config: &config, device, record, environments };
-    let members = learner::with_core(&config, observation, action, job)?;
+    let members = job.run(learner::core(&config, sizes)?)?;
     let best = members.iter().max_by(|a, b| a.mean_return.total_cmp(&b.mean_return));
     let Some(EpisodeStatistics { mean_return, std_return, mean_length, episodes }) = best.copied() else {
         return Err(CliError::Other("no episode was played".into()));
@@ -81,13 +81,8 @@ struct EvalJob<'a> {
     environments: Vec<Box<dyn VectorEnvironment>>,
 }
 
-impl Job for EvalJob<'_> {
-    type Output = Vec<EpisodeStatistics>;
-
-    fn run<C: Act<Sample = Transitions, State: Send> + Send>(
-        self,
-        core: C,
-    ) -> Result<Self::Output, CliError> {
+impl EvalJob<'_> {
+    fn run(self, core: Core) -> Result<Vec<EpisodeStatistics>, CliError> {
         let Self { seed, config, device, record, mut environments } = self;
         in_pool(None, || {
             let mut policy = CoreLearner::new(core, (), config.seed, &device)?;

@@ -1,68 +1,214 @@
 //! Learners by name: processors outermost first, then the direct core, joined by `+`.
 
+use ingle::envs::VectorEnvironment;
+use ingle::nested::ail::AilConfig;
+use ingle::nested::normalise::NormaliseConfig;
 use ingle::nested::rnd::RndConfig;
 use ingle::sac::SacConfig;
 use ingle::td3::Td3Config;
-use ingle::{Act, Nested, Transitions};
+use ingle::{Error, Result};
+use serde::{Deserialize, Serialize};
 
 use crate::config::RunConfig;
 use crate::error::CliError;
+use crate::stack::{Core, Imitator};
 
-/// The names of the learners, as `train` takes them.
-pub(crate) const LEARNERS: &[&str] = &["sac", "td3", "rnd+sac", "rnd+td3"];
+/// Declares the layers: their names, a section of settings for each, how they are checked, and how they are made.
+macro_rules! layers {
+    (
+        processors { $($processor:ident: $processor_config:ty = |$p:ident, $ps:ident| $make_processor:expr,)* }
+        imitators { $($imitator:ident: $imitator_config:ty = |$i:ident, $is:ident| $make_imitator:expr,)* }
+        cores { $($core:ident: $core_config:ty = |$c:ident, $cs:ident| $make_core:expr,)* }
+    ) => {
+        const PROCESSORS: &[&str] = &[$(stringify!($processor)),*];
+        const IMITATORS: &[&str] = &[$(stringify!($imitator)),*];
+        const CORES: &[&str] = &[$(stringify!($core)),*];
 
-/// Something to do with a core, whichever it is.
-pub(crate) trait Job {
-    /// What comes out of it.
-    type Output;
-    /// Does it.
-    fn run<C: Act<Sample = Transitions, State: Send> + Send>(self, core: C)
-    -> Result<Self::Output, CliError>;
+        /// The settings of every layer, a section for each.
+        #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub(crate) struct Layers {
+            $(pub(crate) $processor: $processor_config,)*
+            $(pub(crate) $imitator: $imitator_config,)*
+            $(pub(crate) $core: $core_config,)*
+        }
+
+        impl Layers {
+            /// Every section's name, and what its settings' check came to.
+            pub(crate) fn validate(&self) -> Vec<(&'static str, Result<()>)> {
+                vec![
+                    $((stringify!($processor), self.$processor.validate()),)*
+                    $((stringify!($imitator), self.$imitator.validate()),)*
+                    $((stringify!($core), self.$core.validate()),)*
+                ]
+            }
+
+            fn direct(&self, name: &str, sizes: Sizes) -> Result<Core> {
+                $(if name == stringify!($core) {
+                    let ($c, $cs) = (self.$core.clone(), sizes);
+                    return Ok(Core::direct($make_core?));
+                })*
+                Err(Error::Config(vec![format!("'{name}' is not a direct core")]))
+            }
+
+            fn nest(&self, name: &str, sizes: Sizes, inner: Core) -> Result<Core> {
+                $(if name == stringify!($processor) {
+                    let ($p, $ps) = (self.$processor.clone(), sizes);
+                    return Ok(inner.under($make_processor?));
+                })*
+                $(if name == stringify!($imitator) {
+                    let ($i, $is) = (self.$imitator.clone(), sizes);
+                    return Ok(inner.under(Imitator($make_imitator?)));
+                })*
+                Err(Error::Config(vec![format!("'{name}' is not a processor")]))
+            }
+        }
+    };
 }
 
-/// Checks the name of a learner.
-///
-/// # Errors
-/// If there is no such learner; the message lists those that there are.
-pub(crate) fn check(name: &str) -> Result<(), CliError> {
-    if LEARNERS.contains(&name) {
-        return Ok(());
+// The registry: one line makes a layer known to `train`, `eval`, `bench` and the configuration, where its section has
+// its name. The expression makes it of its section and the environment's sizes.
+layers! {
+    processors {
+        normalise: NormaliseConfig = |config, sizes| config.init(sizes.observation),
+        rnd: RndConfig = |config, sizes| config.init(sizes.observation),
     }
-    Err(CliError::Input(format!("'{name}' is not a learner: give one of {}", LEARNERS.join(", "))))
-}
-
-/// Does `job` with the core of a configuration, for observations and actions of these sizes.
-pub(crate) fn with_core<J: Job>(
-    config: &RunConfig,
-    observation: usize,
-    action: usize,
-    job: J,
-) -> Result<J::Output, CliError> {
-    check(&config.learner)?;
-    let sac = || config.sac.clone().init(observation, action);
-    let td3 = || config.td3.clone().init(observation, action);
-    let rnd = || config.rnd.clone().init::<Transitions>(observation);
-    match config.learner.as_str() {
-        "sac" => job.run(sac()?),
-        "td3" => job.run(td3()?),
-        "rnd+sac" => job.run(Nested { processor: rnd()?, direct: sac()? }),
-        _ => job.run(Nested { processor: rnd()?, direct: td3()? }),
+    // Processors that learn from demonstrations.
+    imitators {
+        ail: AilConfig = |config, sizes| config.init(sizes.observation, sizes.action),
+    }
+    cores {
+        sac: SacConfig = |config, sizes| config.init(sizes.observation, sizes.action),
+        td3: Td3Config = |config, sizes| config.init(sizes.observation, sizes.action),
     }
 }
 
-/// The number of learners that a configuration trains side by side: the direct core's.
-pub(crate) fn population(config: &RunConfig) -> usize {
-    if config.learner.ends_with("td3") { config.td3.population } else { config.sac.population }
+impl Layers {
+    /// Whether the layer of that name has a network, whose hidden layers are set.
+    pub(crate) fn has_network(layer: &str) -> bool {
+        toml::Table::try_from(Self::default())
+            .is_ok_and(|sections| sections.get(layer).is_some_and(|section| section.get("hidden").is_some()))
+    }
 }
 
-/// A configuration whose learner's networks have two hidden layers of one width.
-pub(crate) fn bench_config(learner: &str, width: usize, population: usize) -> RunConfig {
-    let hidden = vec![width; 2];
-    RunConfig {
-        learner: learner.to_owned(),
-        sac: SacConfig { population, hidden: hidden.clone(), ..SacConfig::default() },
-        td3: Td3Config { population, hidden: hidden.clone(), ..Td3Config::default() },
-        rnd: RndConfig { population, hidden, ..RndConfig::default() },
-        ..RunConfig::default()
+/// The numbers of elements of an environment's observations and actions.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    pub(crate) observation: usize,
+    pub(crate) action: usize,
+}
+
+impl Sizes {
+    pub(crate) fn of(environment: &dyn VectorEnvironment) -> Self {
+        Self { observation: environment.observation_space().len(), action: environment.action_space().len() }
+    }
+}
+
+/// A learner's layers, by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stack {
+    /// Outermost first.
+    pub(crate) processors: Vec<&'static str>,
+    pub(crate) core: &'static str,
+}
+
+impl Stack {
+    /// Reads a learner's name.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, and how it is put right.
+    pub(crate) fn parse(learner: &str) -> Result<Self, CliError> {
+        let find = |known: &[&'static str], name: &str| known.iter().copied().find(|known| *known == name);
+        let names: Vec<&str> = learner.split('+').map(str::trim).collect();
+        let mut problems = Vec::new();
+        let mut processors = Vec::new();
+        let mut core = None;
+        for (place, name) in names.iter().enumerate() {
+            if let Some(name) = find(PROCESSORS, name).or_else(|| find(IMITATORS, name)) {
+                if processors.contains(&name) {
+                    problems.push(format!("'{name}' is there twice: a processor is in a stack once"));
+                }
+                processors.push(name);
+            } else if let Some(name) = find(CORES, name) {
+                if place + 1 < names.len() {
+                    problems.push(format!("'{name}' is a direct core: it comes last, and there is one"));
+                }
+                core = Some(name);
+            } else {
+                problems.push(format!("'{name}' is not a learner"));
+            }
+        }
+        match core {
+            Some(core) if problems.is_empty() => return Ok(Self { processors, core }),
+            None if problems.is_empty() => {
+                problems
+                    .push(format!("'{learner}' has no direct core: end it with one, as in {learner}+sac"));
+            }
+            _ => {}
+        }
+        Err(CliError::Input(format!(
+            "{}; give processors ({}) outermost first, then a direct core ({}), joined by +",
+            problems.join("; "),
+            [PROCESSORS, IMITATORS].concat().join(", "),
+            CORES.join(", ")
+        )))
+    }
+
+    /// All layers, outermost first.
+    pub(crate) fn layers(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.processors.iter().copied().chain([self.core])
+    }
+
+    /// The outermost layer that learns from demonstrations.
+    pub(crate) fn imitator(&self) -> Option<&'static str> {
+        self.processors.iter().copied().find(|name| IMITATORS.contains(name))
+    }
+}
+
+/// The learner of a configuration, for observations and actions of these sizes.
+pub(crate) fn core(config: &RunConfig, sizes: Sizes) -> Result<Core, CliError> {
+    let stack = Stack::parse(&config.learner)?;
+    let direct = config.layers.direct(stack.core, sizes)?;
+    let core = stack
+        .processors
+        .into_iter()
+        .rev()
+        .try_fold(direct, |inner, processor| config.layers.nest(processor, sizes, inner))?;
+    Ok(core)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_read_outermost_first() {
+        let stack = Stack::parse("normalise+rnd+ail+td3").unwrap();
+        assert_eq!(stack, Stack { processors: vec!["normalise", "rnd", "ail"], core: "td3" });
+        assert_eq!(stack.imitator(), Some("ail"));
+        assert_eq!(Stack::parse("sac").unwrap(), Stack { processors: vec![], core: "sac" });
+        assert_eq!(Stack::parse("rnd+sac").unwrap().imitator(), None);
+    }
+
+    #[test]
+    fn a_wrong_name_says_what_is_wrong_and_what_there_is() {
+        for (name, parts) in [
+            ("ppo", vec!["'ppo' is not a learner", "normalise, rnd, ail", "(sac, td3)"]),
+            ("", vec!["'' is not a learner"]),
+            ("rnd+", vec!["'' is not a learner"]),
+            ("rnd", vec!["'rnd' has no direct core: end it with one, as in rnd+sac"]),
+            ("sac+rnd", vec!["'sac' is a direct core: it comes last, and there is one"]),
+            ("sac+td3", vec!["'sac' is a direct core"]),
+            ("rnd+rnd+sac", vec!["'rnd' is there twice"]),
+            (
+                "rdn+ail+ail+ppo",
+                vec!["'rdn' is not a learner", "'ail' is there twice", "'ppo' is not a learner"],
+            ),
+        ] {
+            let error = Stack::parse(name).unwrap_err().to_string();
+            for part in parts {
+                assert!(error.contains(part), "{name}: {part} is not in {error}");
+            }
+        }
     }
 }

@@ -6,8 +6,11 @@ mod config;
 mod devices;
 mod error;
 mod evaluate;
+mod flops;
 mod learner;
 mod progress;
+mod source;
+mod stack;
 mod train;
 
 use std::process::ExitCode;

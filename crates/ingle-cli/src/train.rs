@@ -5,17 +5,19 @@ use std::path::{Path, PathBuf};
 
 use ingle::burn::tensor::Device;
 use ingle::envs::VectorEnvironment;
-use ingle::replay::UniformReplay;
+use ingle::replay::Data;
 use ingle::train::{EpisodeStatistics, MetricsFile, Summary, write_atomically, write_record};
-use ingle::{Act, CoreLearner, State, Trainer, Transitions};
+use ingle::{CoreLearner, State, Trainer};
 use serde_json::json;
 use toml::Value;
 
 use crate::arguments::TrainOptions;
 use crate::config::RunConfig;
 use crate::error::CliError;
-use crate::learner::Job;
+use crate::learner::{Sizes, Stack};
 use crate::progress::{ProgressView, clock};
+use crate::source::{Replay, Source};
+use crate::stack::Core;
 use crate::{in_pool, learner};
 
 /// The files of a run directory.
@@ -26,13 +28,18 @@ const SUMMARY: &str = "summary.json";
 const STOPPED: &str = "stopped.txt";
 
 pub(crate) fn run(options: &TrainOptions) -> Result<(), CliError> {
-    learner::check(&options.learner)?;
+    let stack = Stack::parse(&options.learner)?;
+    if let Some(imitator) = stack.imitator() {
+        return Err(CliError::Input(format!(
+            "'{imitator}' learns from demonstrations, which the command line cannot read yet: use the library"
+        )));
+    }
     let config = resolve(options)?;
     // Everything that can be refused is refused before there is anything on disk.
     let device = ingle::device::open(&config.device)?;
     let environments = environments(&config, config.envs)?;
     let evaluation = self::environments(&config, config.train.evaluation_episodes)?;
-    let spaces = (environments[0].observation_space().len(), environments[0].action_space().len());
+    let sizes = Sizes::of(environments[0].as_ref());
     let directory = run_directory(options.run.as_deref(), &config)?;
     let job = TrainJob {
         config: &config,
@@ -42,8 +49,7 @@ pub(crate) fn run(options: &TrainOptions) -> Result<(), CliError> {
         evaluation,
         threads: options.threads,
     };
-    let outcome = learner::with_core(&config, spaces.0, spaces.1, job);
-    match outcome {
+    match learner::core(&config, sizes).and_then(|core| job.run(core)) {
         Ok(summary) => {
             report(&summary, &directory, options.json);
             Ok(())
@@ -68,15 +74,14 @@ struct TrainJob<'a> {
     threads: Option<usize>,
 }
 
-impl Job for TrainJob<'_> {
-    type Output = Summary;
-
-    fn run<C: Act<Sample = Transitions, State: Send> + Send>(self, core: C) -> Result<Summary, CliError> {
+impl TrainJob<'_> {
+    fn run(self, core: Core) -> Result<Summary, CliError> {
         let Self { config, device, directory, environments, evaluation, threads } = self;
         in_pool(threads, || {
-            let shape = config.replay(core.observation_size(), core.action_size(), core.population());
-            let replay = UniformReplay::new(&shape, config.seed, &device)?;
-            let learner = CoreLearner::new(core, replay, config.seed, &device)?;
+            let shape = config.replay(Sizes::of(environments[0].as_ref()), Data::Own);
+            let replay = Replay::new(&config.replay, &shape, config.seed, &device)?;
+            let source = Source { replay, demonstrations: None };
+            let learner = CoreLearner::new(core, source, config.seed, &device)?;
             let mut trainer =
                 Trainer::new(learner, environments, evaluation, config.train.clone(), config.seed)?;
             fs::create_dir_all(directory).map_err(|error| {
@@ -100,9 +105,7 @@ pub(crate) fn environments(
     config: &RunConfig,
     count: usize,
 ) -> Result<Vec<Box<dyn VectorEnvironment>>, CliError> {
-    (0..learner::population(config))
-        .map(|_| Ok(config.environment.make_vector(&config.env, count)?))
-        .collect()
+    (0..config.population).map(|_| Ok(config.environment.make_vector(&config.env, count)?)).collect()
 }
 
 fn resolve(options: &TrainOptions) -> Result<RunConfig, CliError> {

@@ -113,7 +113,7 @@ fn runs_without_a_directory_are_numbered() {
 #[test]
 fn every_learner_trains() {
     let scratch = Scratch::new();
-    for learner in ["sac", "td3", "rnd+sac", "rnd+td3"] {
+    for learner in ["sac", "td3", "rnd+sac", "normalise+rnd+td3"] {
         let run = scratch.path(learner);
         let arguments =
             ["train", learner, "--run", &run, "--set", "td3.hidden=[8]", "--set", "rnd.hidden=[8]"];
@@ -121,6 +121,27 @@ fn every_learner_trains() {
         assert!(output.status.success(), "{learner}: {}", text(&output.stderr));
         assert!(ingle(&["eval", &run], &scratch.0).status.success(), "{learner}");
     }
+}
+
+/// With a prioritised replay, feedback reaches the replay through every layer: the agent is another one.
+#[test]
+fn a_replay_is_prioritised_under_any_stack() {
+    let scratch = Scratch::new();
+    let train = |name: &str, more: &[&str]| {
+        let run = scratch.path(name);
+        let arguments = ["train", "normalise+rnd+sac", "--run", &run, "--set", "rnd.hidden=[8]"];
+        let output = ingle(&[&arguments, more, &TINY[..]].concat(), &scratch.0);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        std::fs::read(format!("{run}/state.safetensors")).unwrap()
+    };
+    let kind = ["--set", "replay.kind=prioritised", "--set"];
+    let prioritised = train("prioritised", &[&kind[..], &["replay.priorities.alpha=0.6"]].concat());
+    assert!(prioritised == train("again", &[&kind[..], &["replay.priorities.alpha=0.6"]].concat()));
+    // Without β, weights are 1 whatever the priorities: only feedback on the errors makes a difference to α = 0.
+    let beta = ["replay.priorities={ alpha = 0.0, beta = 0.0, beta_samples = 0 }"];
+    let flat = train("flat", &[&kind[..], &beta].concat());
+    let beta = ["replay.priorities={ alpha = 1.0, beta = 0.0, beta_samples = 0 }"];
+    assert!(flat != train("steep", &[&kind[..], &beta].concat()));
 }
 
 #[test]
@@ -135,7 +156,7 @@ fn a_population_is_trained_and_its_best_member_reported() {
         "--envs",
         "2",
         "--set",
-        "sac.population=3",
+        "population=3",
         "--set",
         "sac.tau=[0.001, 0.01, 0.1]",
     ];
@@ -167,6 +188,12 @@ fn bad_input_is_named_and_leaves_nothing_behind() {
             "environment.interpreter: unknown field",
         ),
         (&["train", "ppo"], 2, "'ppo' is not a learner"),
+        (&["train", "ail+sac"], 2, "'ail' learns from demonstrations"),
+        (&["train", "rnd"], 2, "'rnd' has no direct core: end it with one, as in rnd+sac"),
+        (&["train", "sac+rnd"], 2, "'sac' is a direct core: it comes last"),
+        (&["train", "rnd+rnd+sac"], 2, "'rnd' is there twice"),
+        (&["train", "sac", "--set", "sac.population=2"], 2, "sac.population: all layers have one population"),
+        (&["train", "sac", "--set", "replay.kind=sorted"], 2, "replay.kind: unknown variant"),
         (&["train", "sac", "--device", "tpu"], 3, "'tpu' is not a device"),
         (&["train", "sac", "--device", "wgpu:99"], 3, absent_wgpu),
         (&["train", "sac", "--device", "cuda:99"], 3, absent_cuda),
@@ -250,6 +277,14 @@ fn bench_prints_a_table_or_one_object_a_point() {
     }
     let table = text(&ingle(&[&["bench"], &short[..]].concat(), &scratch.0).stdout);
     assert_eq!(table.lines().count(), 3, "{table}");
+
+    // A nest stands beside its direct core, and what it costs beside what it computes.
+    let nest = ["bench", "--json", "--learner", "rnd+ail+sac", "--set", "ail.gradient_penalty=10"];
+    let output = ingle(&[&nest, &short[2..]].concat(), &scratch.0);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let point: serde_json::Value = serde_json::from_str(text(&output.stdout).trim()).unwrap();
+    assert!(point["extra_flops"].as_f64() > Some(0.3), "{point}");
+    assert!(point["extra_time"].is_f64() && point["core_updates_per_s"]["median"].is_f64(), "{point}");
 }
 
 #[test]

@@ -4,12 +4,14 @@ use burn::tensor::Device;
 use ingle_core::random::RandomStream;
 use ingle_core::state::Visitor;
 use ingle_core::{Checkpoint, Error, Feedback, Result, Sampler, Transitions, Violations};
+use serde::{Deserialize, Serialize};
 
 use crate::ring::{Ring, Rows};
 use crate::storage::{ReplayConfig, Storage};
 
 /// How priorities make probabilities and weights (Schaul et al. 2016, arXiv:1511.05952).
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Priorities {
     /// The exponent α in `P(i) ∝ p_i^α`, in [0, 1]; 0 is uniform. Default 0.6 (paper, Table 3, proportional).
     pub alpha: f64,
@@ -24,6 +26,25 @@ pub struct Priorities {
 impl Default for Priorities {
     fn default() -> Self {
         Self { alpha: 0.6, beta: 0.4, beta_samples: 100_000, epsilon: 1e-6 }
+    }
+}
+
+impl Priorities {
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with one message for each setting that is out of range.
+    pub fn validate(&self) -> Result<()> {
+        let Self { alpha, beta, epsilon, .. } = *self;
+        let mut violations = Violations::default();
+        for (name, value) in [("alpha", alpha), ("beta", beta)] {
+            violations
+                .require((0.0..=1.0).contains(&value), || format!("{name}: must be in [0, 1], got {value}"));
+        }
+        violations.require(epsilon > 0.0 && epsilon.is_finite(), || {
+            format!("epsilon: must be a finite number above 0, got {epsilon}")
+        });
+        violations.finish()
     }
 }
 
@@ -49,16 +70,7 @@ impl PrioritisedReplay {
     /// # Errors
     /// [`Error::Config`] with every size that is 0 and every exponent that is out of range.
     pub fn new(config: &ReplayConfig, priorities: Priorities, seed: u64, device: &Device) -> Result<Self> {
-        let Priorities { alpha, beta, epsilon, .. } = priorities;
-        let mut violations = Violations::default();
-        for (name, value) in [("alpha", alpha), ("beta", beta)] {
-            violations
-                .require((0.0..=1.0).contains(&value), || format!("{name}: must be in [0, 1], got {value}"));
-        }
-        violations.require(epsilon > 0.0 && epsilon.is_finite(), || {
-            format!("epsilon: must be a finite number above 0, got {epsilon}")
-        });
-        violations.finish()?;
+        priorities.validate()?;
         let storage = Storage::new(config, device)?;
         let rings = storage.rings.len();
         Ok(Self {

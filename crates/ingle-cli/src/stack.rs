@@ -1,0 +1,352 @@
+//! Layers without their types: any processors over any direct core are one type, [`Core`].
+//!
+//! In a program, a nest is a type, and every layer is called without a detour. On the command line a nest is a string:
+//! with types alone, each depth would multiply their number. So all layers here learn from one type of [`Sample`], and
+//! each nest is boxed before the next layer comes over it: there is one type for each processor and each direct core,
+//! whatever the depth.
+
+use std::any::Any;
+
+use ingle::burn::tensor::{Device, Tensor};
+use ingle::nested::ImitationSample;
+use ingle::state::Visitor;
+use ingle::{
+    Act, Acting, Error, LearnerCore, Metrics, Nested, Result, Rewarded, SampleProcessor, State, StepOutput,
+    Transitions,
+};
+
+/// What every layer of the command line learns from.
+#[derive(Debug, Clone)]
+pub(crate) struct Sample {
+    /// The learner's own transitions.
+    pub(crate) transitions: Transitions,
+    /// As many rows of demonstrations, in a stack with a layer that learns from them.
+    pub(crate) demonstrations: Option<Transitions>,
+}
+
+impl Rewarded for Sample {
+    fn transitions(&self) -> &Transitions {
+        &self.transitions
+    }
+
+    fn with_transitions(self, transitions: Transitions) -> Self {
+        Self { transitions, ..self }
+    }
+
+    fn map_observations(self, map: impl Fn(Tensor<3>) -> Result<Tensor<3>>) -> Result<Self> {
+        let demonstrations =
+            self.demonstrations.map(|transitions| transitions.map_observations(&map)).transpose()?;
+        Ok(Self { transitions: self.transitions.map_observations(&map)?, demonstrations })
+    }
+}
+
+/// A processor that learns from demonstrations, over samples that may have some. The layers below see them too.
+pub(crate) struct Imitator<P>(pub(crate) P);
+
+impl<P> SampleProcessor for Imitator<P>
+where
+    P: SampleProcessor<Sample = ImitationSample<Sample>, Processed = Sample>,
+{
+    type State = P::State;
+    type Sample = Sample;
+    type Processed = Sample;
+
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn init(&self, seed: u64, device: &Device) -> Result<P::State> {
+        self.0.init(seed, device)
+    }
+
+    fn process(&self, state: &mut P::State, sample: Sample) -> Result<(Sample, Metrics)> {
+        let Some(demonstrations) = sample.demonstrations.clone() else {
+            return Err(Error::Sample(format!("{} needs demonstrations, the sample has none", self.name())));
+        };
+        self.0.process(state, ImitationSample { rl: sample, demonstrations })
+    }
+
+    fn observe(&self, state: &P::State, observation: Tensor<3>) -> Tensor<3> {
+        self.0.observe(state, observation)
+    }
+}
+
+/// A direct core, which has no use for demonstrations.
+struct Direct<C>(C);
+
+impl<C: LearnerCore<Sample = Transitions>> LearnerCore for Direct<C> {
+    type State = C::State;
+    type Sample = Sample;
+
+    fn init(&self, seed: u64, device: &Device) -> Result<C::State> {
+        self.0.init(seed, device)
+    }
+
+    fn step(&self, state: &mut C::State, sample: Sample) -> Result<StepOutput> {
+        self.0.step(state, sample.transitions)
+    }
+}
+
+impl<C: Act<Sample = Transitions>> Act for Direct<C> {
+    fn observation_size(&self) -> usize {
+        self.0.observation_size()
+    }
+
+    fn action_size(&self) -> usize {
+        self.0.action_size()
+    }
+
+    fn population(&self) -> usize {
+        self.0.population()
+    }
+
+    fn act(&self, state: &C::State, observation: Tensor<3>, acting: Acting) -> Result<Tensor<3>> {
+        self.0.act(state, observation, acting)
+    }
+}
+
+/// Any stack of layers. Its state has the same items, under the same names, as that of the nest with types.
+pub(crate) struct Core(Box<dyn ErasedCore>);
+
+impl Core {
+    /// A direct core by itself.
+    pub(crate) fn direct<C>(core: C) -> Self
+    where
+        C: Act<Sample = Transitions, State: Send + 'static> + Send + Sync + 'static,
+    {
+        Self(Box::new(Direct(core)))
+    }
+
+    /// One more layer over this one.
+    pub(crate) fn under<P>(self, processor: P) -> Self
+    where
+        P: SampleProcessor<Sample = Sample, Processed = Sample, State: Send + 'static>
+            + Send
+            + Sync
+            + 'static,
+    {
+        Self(Box::new(Nested { processor, direct: self }))
+    }
+}
+
+impl LearnerCore for Core {
+    type State = CoreState;
+    type Sample = Sample;
+
+    fn init(&self, seed: u64, device: &Device) -> Result<CoreState> {
+        self.0.erased_init(seed, device)
+    }
+
+    fn step(&self, state: &mut CoreState, sample: Sample) -> Result<StepOutput> {
+        self.0.erased_step(state, sample)
+    }
+}
+
+impl Act for Core {
+    fn observation_size(&self) -> usize {
+        self.0.shape().observation
+    }
+
+    fn action_size(&self) -> usize {
+        self.0.shape().action
+    }
+
+    fn population(&self) -> usize {
+        self.0.shape().population
+    }
+
+    fn act(&self, state: &CoreState, observation: Tensor<3>, acting: Acting) -> Result<Tensor<3>> {
+        self.0.erased_act(state, observation, acting)
+    }
+}
+
+/// The state of a [`Core`].
+pub(crate) struct CoreState(Box<dyn ErasedState>);
+
+impl Clone for CoreState {
+    fn clone(&self) -> Self {
+        Self(self.0.duplicate())
+    }
+}
+
+impl State for CoreState {
+    fn visit(&mut self, visitor: &mut Visitor<'_>) {
+        self.0.show(visitor);
+    }
+}
+
+/// The numbers that [`Act`] knows.
+struct Shape {
+    observation: usize,
+    action: usize,
+    population: usize,
+}
+
+/// [`Act`] without its associated types.
+trait ErasedCore: Send + Sync {
+    fn erased_init(&self, seed: u64, device: &Device) -> Result<CoreState>;
+    fn erased_step(&self, state: &mut CoreState, sample: Sample) -> Result<StepOutput>;
+    fn shape(&self) -> Shape;
+    fn erased_act(&self, state: &CoreState, observation: Tensor<3>, acting: Acting) -> Result<Tensor<3>>;
+}
+
+impl<C> ErasedCore for C
+where
+    C: Act<Sample = Sample, State: Send + 'static> + Send + Sync,
+{
+    fn erased_init(&self, seed: u64, device: &Device) -> Result<CoreState> {
+        Ok(CoreState(Box::new(self.init(seed, device)?)))
+    }
+
+    fn erased_step(&self, state: &mut CoreState, sample: Sample) -> Result<StepOutput> {
+        let own = state.0.as_any_mut().downcast_mut().ok_or_else(other_state)?;
+        self.step(own, sample)
+    }
+
+    fn shape(&self) -> Shape {
+        Shape {
+            observation: self.observation_size(),
+            action: self.action_size(),
+            population: self.population(),
+        }
+    }
+
+    fn erased_act(&self, state: &CoreState, observation: Tensor<3>, acting: Acting) -> Result<Tensor<3>> {
+        let own = state.0.as_any().downcast_ref().ok_or_else(other_state)?;
+        self.act(own, observation, acting)
+    }
+}
+
+fn other_state() -> Error {
+    Error::Record("it belongs to another stack of layers".into())
+}
+
+/// [`State`] without its type.
+trait ErasedState: Send {
+    fn show(&mut self, visitor: &mut Visitor<'_>);
+    fn duplicate(&self) -> Box<dyn ErasedState>;
+    fn as_any(&self) -> &dyn Any;
+    fn as_any_mut(&mut self) -> &mut dyn Any;
+}
+
+impl<S: State + Send + 'static> ErasedState for S {
+    fn show(&mut self, visitor: &mut Visitor<'_>) {
+        self.visit(visitor);
+    }
+
+    fn duplicate(&self) -> Box<dyn ErasedState> {
+        Box::new(self.clone())
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ingle::nested::ail::AilConfig;
+    use ingle::nested::normalise::NormaliseConfig;
+    use ingle::nested::rnd::RndConfig;
+    use ingle::random::RandomStream;
+    use ingle::td3::Td3Config;
+
+    use super::*;
+
+    fn transitions(seed: u64, device: &Device) -> Transitions {
+        let mut stream = RandomStream::new(seed, 0);
+        let mut normal = |shape: [usize; 3]| {
+            let mut values = vec![0.0; shape.iter().product()];
+            stream.fill_normal(&mut values);
+            Tensor::<1>::from_floats(values.as_slice(), device).reshape(shape)
+        };
+        Transitions {
+            observation: normal([1, 8, 3]),
+            action: normal([1, 8, 2]).tanh(),
+            reward: normal([1, 8, 1]).squeeze_dim(2),
+            discount: Tensor::full([1, 8], 0.9, device),
+            next_observation: normal([1, 8, 3]),
+            importance_weight: None,
+            keys: Some((0..8).map(Some).collect()),
+        }
+    }
+
+    fn sample(seed: u64, device: &Device) -> Sample {
+        let demonstrations = Some(transitions(100 + seed, device));
+        Sample { transitions: transitions(seed, device), demonstrations }
+    }
+
+    /// The same layers as types and boxed: the same states under the same names, bit for bit, and the same actions.
+    #[test]
+    fn a_stack_is_the_nest_with_types() {
+        let device = ingle::device::open("flex").unwrap();
+        let normalise = NormaliseConfig::default();
+        let rnd = RndConfig { hidden: vec![8], features: 4, ..RndConfig::default() };
+        let ail = AilConfig { hidden: vec![8], gradient_penalty: 10.0, ..AilConfig::default() };
+        let td3 = Td3Config { hidden: vec![8], ..Td3Config::default() }.init(3, 2).unwrap();
+        let typed = Nested {
+            processor: normalise.clone().init::<ImitationSample<Transitions>>(3).unwrap(),
+            direct: Nested {
+                processor: rnd.clone().init::<ImitationSample<Transitions>>(3).unwrap(),
+                direct: Nested {
+                    processor: ail.clone().init::<Transitions>(3, 2).unwrap(),
+                    direct: td3.clone(),
+                },
+            },
+        };
+        let stack = Core::direct(td3)
+            .under(Imitator(ail.init(3, 2).unwrap()))
+            .under(rnd.init(3).unwrap())
+            .under(normalise.init(3).unwrap());
+
+        let mut expected = typed.init(7, &device).unwrap();
+        let mut actual = stack.init(7, &device).unwrap();
+        assert_eq!(actual.save().unwrap(), expected.save().unwrap());
+        for seed in 0..3 {
+            let Sample { transitions: rl, demonstrations } = sample(seed, &device);
+            let demonstrations = demonstrations.unwrap();
+            typed.step(&mut expected, ImitationSample { rl, demonstrations }).unwrap();
+            let output = stack.step(&mut actual, sample(seed, &device)).unwrap();
+            let names: Vec<_> = output.metrics.names().collect();
+            assert!(
+                ["rnd_loss", "discriminator_loss", "critic_loss"].iter().all(|name| names.contains(name))
+            );
+            assert_eq!(output.feedback.unwrap().keys.unwrap().len(), 8);
+        }
+        let record = expected.save().unwrap();
+        assert_eq!(actual.save().unwrap(), record);
+        let observation = transitions(9, &device).observation;
+        let act = typed.act(&expected, observation.clone(), Acting::Deterministic).unwrap();
+        let same = stack.act(&actual, observation, Acting::Deterministic).unwrap();
+        assert_eq!(same.to_data(), act.to_data());
+
+        // A copy shares nothing that changes, and a state goes out and in again.
+        let copy = actual.clone();
+        stack.step(&mut actual, sample(4, &device)).unwrap();
+        assert_eq!(copy.save().unwrap(), record);
+        actual.load(&record).unwrap();
+        assert_eq!(actual.save().unwrap(), record);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_and_changes_nothing() {
+        let device = ingle::device::open("flex").unwrap();
+        let td3 = Td3Config { hidden: vec![8], ..Td3Config::default() }.init(3, 2).unwrap();
+        let rnd = RndConfig { hidden: vec![8], ..RndConfig::default() };
+        let bare = Core::direct(td3.clone());
+        let stack = Core::direct(td3)
+            .under(Imitator(AilConfig { hidden: vec![8], ..AilConfig::default() }.init(3, 2).unwrap()))
+            .under(rnd.init(3).unwrap());
+        let mut state = stack.init(0, &device).unwrap();
+        let before = state.save().unwrap();
+        let none = Sample { demonstrations: None, ..sample(0, &device) };
+        let error = stack.step(&mut state, none).unwrap_err().to_string();
+        assert!(error.contains("ail needs demonstrations"), "{error}");
+        assert!(matches!(bare.step(&mut state, sample(0, &device)), Err(Error::Record(_))));
+        assert_eq!(state.save().unwrap(), before);
+    }
+}

@@ -51,5 +51,5 @@ pub use learner::{
 pub use metrics::{Feedback, Keys, Metrics, StepOutput};
 pub use optimiser::PerMember;
 pub use processor::{Nested, NestedState, SampleProcessor};
-pub use sample::{Rewarded, Transitions};
+pub use sample::{ImitationSample, Rewarded, Transitions};
 pub use state::{Checkpoint, Record, RecordItem, State};

@@ -77,6 +77,33 @@ impl Rewarded for Transitions {
     }
 }
 
+/// What learners from demonstrations are given: the sample of the core below, and rows of demonstrations beside it. It is
+/// `Rewarded` as its inner sample is, so that nests stack.
+#[derive(Debug, Clone)]
+pub struct ImitationSample<S> {
+    /// The learner's own transitions.
+    pub rl: S,
+    /// The demonstrations; their rewards are not read.
+    pub demonstrations: Transitions,
+}
+
+impl<S: Rewarded> Rewarded for ImitationSample<S> {
+    fn transitions(&self) -> &Transitions {
+        self.rl.transitions()
+    }
+
+    fn with_transitions(self, transitions: Transitions) -> Self {
+        Self { rl: self.rl.with_transitions(transitions), demonstrations: self.demonstrations }
+    }
+
+    fn map_observations(self, map: impl Fn(Tensor<3>) -> Result<Tensor<3>>) -> Result<Self> {
+        Ok(Self {
+            rl: self.rl.map_observations(&map)?,
+            demonstrations: self.demonstrations.map_observations(&map)?,
+        })
+    }
+}
+
 /// What a learner's transitions must look like; see [`Transitions::check`].
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {

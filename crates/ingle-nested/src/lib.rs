@@ -23,7 +23,6 @@ pub mod ail;
 mod moments;
 pub mod normalise;
 pub mod rnd;
-mod sample;
 
+pub use ingle_core::ImitationSample;
 pub use moments::RunningMoments;
-pub use sample::ImitationSample;

@@ -22,11 +22,13 @@
 //! # Ok::<(), ingle_core::Error>(())
 //! ```
 
+pub mod demonstrations;
 mod limiter;
 mod prioritised;
 mod ring;
 mod storage;
 mod uniform;
+mod with_demonstrations;
 
 use ingle_core::{CoreLearner, LearnerCore, NestedLearner, Result, SampleProcessor};
 
@@ -35,6 +37,7 @@ pub use prioritised::{Priorities, PrioritisedReplay};
 pub use ring::Rows;
 pub use storage::{Data, ReplayConfig};
 pub use uniform::UniformReplay;
+pub use with_demonstrations::WithDemonstrations;
 
 /// Something that takes in transitions: a replay, or a learner with one.
 pub trait Insert {

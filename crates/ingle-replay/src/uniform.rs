@@ -15,7 +15,7 @@ use crate::storage::{ReplayConfig, Storage};
 #[derive(Debug, Clone)]
 pub struct UniformReplay {
     storage: Storage,
-    streams: Vec<RandomStream>,
+    pub(crate) streams: Vec<RandomStream>,
 }
 
 impl UniformReplay {

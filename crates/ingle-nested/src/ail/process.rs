@@ -9,10 +9,9 @@ use ingle_core::optimiser::{Adam, Trainable};
 use ingle_core::processor::ExplicitProcessNoise;
 use ingle_core::random::{RandomStream, uniform_noise};
 use ingle_core::sample::Expected;
-use ingle_core::{Error, Metrics, Result, Rewarded, SampleProcessor, Transitions};
+use ingle_core::{Error, ImitationSample, Metrics, Result, Rewarded, SampleProcessor, Transitions};
 
 use super::{AilConfig, AilState, loss};
-use crate::ImitationSample;
 
 /// Streams of the processor's seed.
 const INITIAL_PARAMETERS: u64 = 0;

@@ -1,6 +1,7 @@
 //! Laws, reference traces and gradient checks, in one binary.
 
 mod bc;
+mod demonstrations;
 mod gradients;
 mod laws;
 mod nests;

@@ -1,4 +1,7 @@
-//! The ring and the limiter against plain models.
+//! Replays, demonstrations and the limiter, against plain models. The ring and the limiter are in this file.
+
+mod checkpoint;
+mod demonstrations;
 
 use std::collections::VecDeque;
 

@@ -1,0 +1,133 @@
+//! Batches of demonstrated transitions.
+
+use burn::tensor::Device;
+use ingle_core::random::derive_seed;
+use ingle_core::state::Visitor;
+use ingle_core::{Checkpoint, Error, Result, Sampler, Transitions, Violations};
+use serde::{Deserialize, Serialize};
+
+use super::Demonstrations;
+use crate::{Data, ReplayConfig, Rows, UniformReplay};
+
+/// How demonstrations are sampled.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DemonstrationConfig {
+    /// Rows per member and sample, B ≥ 1. Default 256, as the replay's.
+    pub batch: usize,
+    /// P ≥ 1; the members share the demonstrations, and each draws on its own. Default 1.
+    pub population: usize,
+    /// Discount factor γ in [0, 1] of the transitions. Default 0.99, as the training loop's.
+    pub gamma: f64,
+    /// Whether the recorded rewards are used. False: they may be missing, and all rewards are 0, which is right for
+    /// learners that do not read them (imitation, behaviour cloning). Default true.
+    pub use_rewards: bool,
+}
+
+impl Default for DemonstrationConfig {
+    fn default() -> Self {
+        Self { batch: 256, population: 1, gamma: 0.99, use_rewards: true }
+    }
+}
+
+impl DemonstrationConfig {
+    /// A sampler of `demonstrations` that draws with `seed` and puts its samples on `device`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with every setting that is out of range, or if rewards are to be used and there are none.
+    pub fn init(
+        &self,
+        demonstrations: &Demonstrations,
+        seed: u64,
+        device: &Device,
+    ) -> Result<DemonstrationSampler> {
+        self.validate()?;
+        let mut violations = Violations::default();
+        violations.require(!self.use_rewards || demonstrations.has_rewards(), || {
+            "use_rewards: the demonstrations have no rewards".into()
+        });
+        violations.finish()?;
+        let rows = demonstrations.len();
+        let config = ReplayConfig {
+            observation: demonstrations.observation_size(),
+            action: demonstrations.action_size(),
+            capacity: rows,
+            batch: self.batch,
+            population: self.population,
+            data: Data::Shared,
+        };
+        // Not the replay's stream: beside a replay of the same seed, the indices of both would go hand in hand.
+        let mut replay = UniformReplay::new(&config, derive_seed(seed, "demonstrations"), device)?;
+        let steps = &demonstrations.steps;
+        let discount: Vec<f32> = steps
+            .terminated
+            .iter()
+            .map(|&terminated| if terminated { 0.0 } else { self.gamma as f32 })
+            .collect();
+        let none = vec![0.0; rows];
+        let reward = if self.use_rewards { steps.reward.as_ref().unwrap_or(&none) } else { &none };
+        replay.insert(
+            0,
+            Rows {
+                observation: &steps.observation,
+                action: &demonstrations.canonical_actions(),
+                reward,
+                discount: &discount,
+                next_observation: &steps.next_observation,
+            },
+        )?;
+        Ok(DemonstrationSampler { replay })
+    }
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with one message for each setting that is out of range.
+    pub fn validate(&self) -> Result<(), Error> {
+        let mut violations = Violations::default();
+        for (name, size) in [("batch", self.batch), ("population", self.population)] {
+            violations.require(size > 0, || format!("{name}: must be at least 1, got 0"));
+        }
+        violations.require((0.0..=1.0).contains(&self.gamma), || {
+            format!("gamma: must be in [0, 1], got {}", self.gamma)
+        });
+        violations.finish()
+    }
+}
+
+/// Transitions drawn from demonstrations uniformly and with replacement, made by [`DemonstrationConfig::init`].
+///
+/// Actions are in the canonical range `[-1, 1]`. A row's key is its number in the demonstrations. Nothing can be
+/// inserted: use it beside a replay ([`WithDemonstrations`](crate::WithDemonstrations)), or alone for learning offline.
+#[derive(Debug, Clone)]
+pub struct DemonstrationSampler {
+    replay: UniformReplay,
+}
+
+impl DemonstrationSampler {
+    /// The number of transitions that it draws from, ≥ 1.
+    #[expect(clippy::len_without_is_empty, reason = "there is always one")]
+    pub fn len(&self) -> usize {
+        self.replay.len()
+    }
+}
+
+impl Sampler for DemonstrationSampler {
+    type Sample = Transitions;
+
+    fn sample(&mut self) -> Result<Transitions> {
+        self.replay.sample()
+    }
+}
+
+/// Where it stands in drawing; the demonstrations themselves are read from their file again.
+impl Checkpoint for DemonstrationSampler {
+    fn checkpoint(&mut self, visitor: &mut Visitor<'_>) {
+        let mut rows = self.len() as u64;
+        visitor.counter("rows", &mut rows);
+        if rows != self.len() as u64 {
+            visitor.fail(Error::Record(format!("{rows} demonstrated rows, here are {}", self.len())));
+        }
+        visitor.streams("streams", &mut self.replay.streams);
+    }
+}

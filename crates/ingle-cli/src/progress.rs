@@ -14,7 +14,7 @@ pub(crate) struct ProgressView {
     start: Instant,
     /// When, and with how many steps and updates, the rates were last taken.
     last: (Instant, Progress),
-    metrics: BTreeMap<&'static str, Vec<f64>>,
+    metrics: BTreeMap<String, Vec<f64>>,
 }
 
 /// How often a bar is redrawn, and a line printed where there is none.
@@ -80,7 +80,7 @@ impl Observer for ProgressView {
                     .collect();
                 let losses: Vec<String> = ["critic_loss", "actor_loss", "temperature"]
                     .iter()
-                    .filter_map(|name| Some(format!("{name} {:.3}", self.metrics.get(name)?.first()?)))
+                    .filter_map(|name| Some(format!("{name} {:.3}", self.metrics.get(*name)?.first()?)))
                     .collect();
                 self.line(&format!(
                     "{:>6}  step {env_steps:>7}  evaluation {}  {}",

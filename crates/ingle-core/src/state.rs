@@ -173,12 +173,13 @@ impl<'a> Visitor<'a> {
     }
 
     /// Shows what belongs together under a common name.
-    pub fn scope(&mut self, name: &str, show: impl FnOnce(&mut Self)) {
+    pub fn scope<R>(&mut self, name: &str, show: impl FnOnce(&mut Self) -> R) -> R {
         let length = self.path.len();
         self.path.push_str(name);
         self.path.push('/');
-        show(self);
+        let result = show(self);
         self.path.truncate(length);
+        result
     }
 
     /// Shows a tensor `[P, ·]`.

@@ -25,6 +25,11 @@ pub struct TrainConfig {
     pub evaluation_episodes: usize,
     /// Steps between two readings of the learner's metrics, ≥ 1; each waits for the device. Default 500.
     pub log_interval: u64,
+    /// Steps between two checkpoints, where the run is saved at all; 0 saves only at the end. An evaluation that is
+    /// better than all before is saved in any case. Default 10,000.
+    pub checkpoint_interval: u64,
+    /// The number of last checkpoints that are kept, ≥ 1; the best is kept besides. Default 2.
+    pub checkpoints: usize,
 }
 
 impl Default for TrainConfig {
@@ -39,6 +44,8 @@ impl Default for TrainConfig {
             evaluation_interval: 2_000,
             evaluation_episodes: 10,
             log_interval: 500,
+            checkpoint_interval: 10_000,
+            checkpoints: 2,
         }
     }
 }
@@ -65,6 +72,7 @@ impl TrainConfig {
             "evaluation_episodes: must be at least 1, got 0".into()
         });
         violations.require(self.log_interval > 0, || "log_interval: must be at least 1, got 0".into());
+        violations.require(self.checkpoints > 0, || "checkpoints: must be at least 1, got 0".into());
         violations.finish()
     }
 }

@@ -24,6 +24,24 @@ pub enum TrainError {
         /// The learner's value.
         learner: usize,
     },
+    /// The learner has become useless; nothing was saved of it.
+    #[error(
+        "the learner is not finite at step {step} ({}): no checkpoint was written, older ones are as they were; \
+         lower the learning rates or scale the rewards, and resume or begin anew",
+        .items.join(", ")
+    )]
+    Diverged {
+        /// The environment step.
+        step: u64,
+        /// The items that hold a number that is not finite.
+        items: Vec<String>,
+    },
+    /// Another process works in the run's directory.
+    #[error("{path}: another process is running there")]
+    Locked {
+        /// The run's directory.
+        path: PathBuf,
+    },
     /// A file could not be read or written.
     #[error("{path}: {source}")]
     File {

@@ -1,5 +1,7 @@
 //! Evaluation with the deterministic policy, in environments of its own.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use burn::tensor::{Tensor, TensorData};
 use ingle_core::{Acting, Policy};
 use ingle_envs::VectorEnvironment;
@@ -37,6 +39,14 @@ impl EpisodeStatistics {
             episodes: returns.len(),
         })
     }
+
+    pub(crate) fn to_numbers(self) -> [f64; 4] {
+        [self.mean_return, self.std_return, self.mean_length, self.episodes as f64]
+    }
+
+    pub(crate) fn from_numbers([mean_return, std_return, mean_length, episodes]: [f64; 4]) -> Self {
+        Self { mean_return, std_return, mean_length, episodes: episodes as usize }
+    }
 }
 
 /// Plays one episode in each environment with the deterministic policy and returns each member's statistics.
@@ -51,6 +61,16 @@ pub fn evaluate(
     environments: &mut [Box<dyn VectorEnvironment>],
     seed: u64,
 ) -> Result<Vec<EpisodeStatistics>, TrainError> {
+    Ok(evaluate_unless(&AtomicBool::new(false), policy, environments, seed)?.unwrap_or_default())
+}
+
+/// As [`evaluate`], but gives up, with `None`, as soon as `stop` is set.
+pub(crate) fn evaluate_unless(
+    stop: &AtomicBool,
+    policy: &impl Policy,
+    environments: &mut [Box<dyn VectorEnvironment>],
+    seed: u64,
+) -> Result<Option<Vec<EpisodeStatistics>>, TrainError> {
     let mut stage =
         Stage::new(policy, environments.len(), environments.first().map_or(0, VectorEnvironment::len));
     let mut finished = vec![vec![None; stage.environments]; environments.len()];
@@ -58,6 +78,9 @@ pub fn evaluate(
         stage.observation_mut(member).copy_from_slice(vector.reset(seed)?);
     }
     while finished.iter().flatten().any(Option::is_none) {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
         stage.act(policy, Acting::Deterministic)?;
         for (member, vector) in environments.iter_mut().enumerate() {
             let step = stage.step(member, vector.as_mut())?;
@@ -66,10 +89,8 @@ pub fn evaluate(
             }
         }
     }
-    Ok(finished
-        .into_iter()
-        .filter_map(|episodes| EpisodeStatistics::of(episodes.into_iter().flatten()))
-        .collect())
+    let episodes = finished.into_iter().map(|episodes| episodes.into_iter().flatten());
+    Ok(Some(episodes.filter_map(EpisodeStatistics::of).collect()))
 }
 
 /// The buffers between a policy and P vectors of environments.

@@ -4,16 +4,21 @@
 //! update ratio says. It is generic over the learner, so a nest, or a learner whose state lives elsewhere, is driven
 //! by the same loop. Whoever wants another loop needs none of this: a learner steps on any sample.
 
+mod checkpoints;
 mod config;
+mod environments;
 mod error;
 mod evaluation;
+mod files;
 mod observer;
-mod run;
+mod record;
 mod trainer;
 
+pub use checkpoints::{Checkpoints, FileEntry, Manifest, SavedCheckpoint};
 pub use config::TrainConfig;
 pub use error::TrainError;
 pub use evaluation::{EpisodeStatistics, evaluate};
+pub use files::write_atomically;
 pub use observer::{Event, MetricsFile, Observer, Progress, StopReason, Summary};
-pub use run::{read_record, write_atomically, write_record};
+pub use record::{read_record, write_record};
 pub use trainer::{Agent, Trainer};

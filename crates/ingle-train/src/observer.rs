@@ -1,12 +1,13 @@
 //! Observers of a run: everything that wants to know what happens without taking part in it.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::files::at;
 use crate::{EpisodeStatistics, TrainError};
 
 /// What happens in a run.
@@ -35,7 +36,7 @@ pub enum Event<'a> {
         /// Seconds since the start.
         seconds: f64,
         /// The metrics by name, one number per member.
-        metrics: BTreeMap<&'static str, Vec<f64>>,
+        metrics: BTreeMap<String, Vec<f64>>,
     },
     /// The deterministic policy was evaluated.
     Evaluation {
@@ -88,6 +89,8 @@ pub enum StopReason {
     Updates,
     /// The target return was reached.
     TargetReturn,
+    /// It was asked to stop, see [`Trainer::stop_flag`](crate::Trainer::stop_flag).
+    Stopped,
 }
 
 impl Summary {
@@ -105,6 +108,23 @@ pub trait Observer {
     /// # Errors
     /// If it cannot (a full disk); that ends the run.
     fn observe(&mut self, event: &Event<'_>) -> Result<(), TrainError>;
+
+    /// Where it stands, for a checkpoint; what it has noted up to here must survive a crash. 0 if that means nothing.
+    ///
+    /// # Errors
+    /// If what it noted cannot be written.
+    fn position(&mut self) -> Result<u64, TrainError> {
+        Ok(0)
+    }
+
+    /// Forgets what it noted after `position`: the run goes on from there, and all of it will happen again.
+    ///
+    /// # Errors
+    /// If it cannot go back.
+    fn rewind(&mut self, position: u64) -> Result<(), TrainError> {
+        let _ = position;
+        Ok(())
+    }
 }
 
 /// Writes every event but [`Event::Progress`] to a file, one JSON object a line.
@@ -120,8 +140,20 @@ impl MetricsFile {
     /// # Errors
     /// If it cannot be created.
     pub fn create(path: &Path) -> Result<Self, TrainError> {
-        let file =
-            File::create_new(path).map_err(|source| TrainError::File { path: path.to_owned(), source })?;
+        Self::new(path, OpenOptions::new().read(true).write(true).create_new(true))
+    }
+
+    /// Opens the file of a run that is to go on, or creates it. A run that was saved [rewinds](Observer::rewind) it;
+    /// one that begins anew must do so itself.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn open(path: &Path) -> Result<Self, TrainError> {
+        Self::new(path, OpenOptions::new().read(true).write(true).create(true).truncate(false))
+    }
+
+    fn new(path: &Path, options: &OpenOptions) -> Result<Self, TrainError> {
+        let file = options.open(path).map_err(at(path))?;
         Ok(Self { path: path.to_owned(), file: BufWriter::new(file) })
     }
 }
@@ -137,6 +169,33 @@ impl Observer for MetricsFile {
             .map_err(std::io::Error::from)
             .and_then(|()| self.file.write_all(b"\n"))
             .and_then(|()| if flush { self.file.flush() } else { Ok(()) });
-        written.map_err(|source| TrainError::File { path: self.path.clone(), source })
+        written.map_err(at(&self.path))
+    }
+
+    fn position(&mut self) -> Result<u64, TrainError> {
+        let position = self.file.stream_position(); // which flushes
+        position
+            .and_then(|position| self.file.get_ref().sync_data().map(|()| position))
+            .map_err(at(&self.path))
+    }
+
+    /// Cuts the file off at `position`, and a torn last line with it.
+    fn rewind(&mut self, position: u64) -> Result<(), TrainError> {
+        let mut cut = || {
+            let file = self.file.get_mut();
+            let mut end = position.min(file.metadata()?.len());
+            let mut byte = [b'\n'];
+            while end > 0 {
+                file.seek(SeekFrom::Start(end - 1))?;
+                file.read_exact(&mut byte)?;
+                if byte == [b'\n'] {
+                    break;
+                }
+                end -= 1;
+            }
+            file.set_len(end)?;
+            file.seek(SeekFrom::Start(end))
+        };
+        cut().map(|_| ()).map_err(at(&self.path))
     }
 }

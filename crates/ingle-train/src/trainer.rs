@@ -1,17 +1,21 @@
 //! The training loop.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use ingle_core::random::{RandomStream, derive_seed, normal_noise};
-use ingle_core::{Acting, Learner, Policy, StepOutput};
+use ingle_core::state::Visitor;
+use ingle_core::{Acting, Checkpoint, Error, Learner, Policy, StepOutput};
 use ingle_envs::VectorEnvironment;
 use ingle_replay::{Insert, RateLimiter, Rows};
 use tracing::{debug, info_span};
 
-use crate::evaluation::Stage;
+use crate::environments;
+use crate::evaluation::{Stage, evaluate_unless};
 use crate::observer::{Event, Observer, Progress, StopReason, Summary};
-use crate::{EpisodeStatistics, TrainConfig, TrainError, evaluate};
+use crate::{Checkpoints, EpisodeStatistics, TrainConfig, TrainError};
 
 /// What a training loop needs of a learner: updates, a policy, and a place for transitions.
 pub trait Agent: Learner + Policy + Insert {}
@@ -38,6 +42,41 @@ pub struct Trainer<L> {
     env_steps: u64,
     updates: u64,
     returns: VecDeque<f64>,
+    /// Whether the environments have been reset or restored.
+    started: bool,
+    last: Option<LastUpdate>,
+    /// Whether the policy is still to be evaluated at this step.
+    evaluation_due: bool,
+    evaluated: Vec<EpisodeStatistics>,
+    /// The best member's mean return in the best evaluation so far.
+    best: Option<f64>,
+    /// Seconds that the run has taken, up to the last start of it.
+    seconds: f64,
+    /// Where the observers stood when the run was last saved.
+    positions: Vec<u64>,
+    stop: Arc<AtomicBool>,
+}
+
+/// Saves a run, given the evaluation at that step, if there was one.
+type Save<'a, L> = &'a mut dyn FnMut(&mut Trainer<L>, Option<f64>) -> Result<(), TrainError>;
+
+/// The metrics of the last update: on the device until somebody reads them.
+enum LastUpdate {
+    Output(StepOutput),
+    Read(BTreeMap<String, Vec<f64>>),
+}
+
+impl LastUpdate {
+    fn read(&mut self) -> Result<&mut BTreeMap<String, Vec<f64>>, Error> {
+        if let Self::Output(output) = self {
+            let metrics = output.metrics.read()?;
+            *self = Self::Read(metrics.into_iter().map(|(name, values)| (name.to_owned(), values)).collect());
+        }
+        match self {
+            Self::Read(metrics) => Ok(metrics),
+            Self::Output(_) => Err(Error::Execution("metrics that were read are not there".into())),
+        }
+    }
 }
 
 impl<L: std::fmt::Debug> std::fmt::Debug for Trainer<L> {
@@ -102,72 +141,174 @@ impl<L: Agent> Trainer<L> {
             env_steps: 0,
             updates: 0,
             returns: VecDeque::with_capacity(RETURN_WINDOW),
+            started: false,
+            last: None,
+            evaluation_due: false,
+            evaluated: Vec::new(),
+            best: None,
+            seconds: 0.0,
+            positions: Vec::new(),
+            stop: Arc::default(),
         })
     }
 
-    /// Trains until a stop condition holds, telling `observers` what happens, and evaluates at the end.
+    /// Trains until a stop condition holds, telling `observers` what happens, and evaluates at the end. What was
+    /// [loaded](Checkpoint::load_checkpoint) goes on where it was saved.
     ///
     /// # Errors
     /// If the learner, an environment or an observer fails.
     pub fn run(&mut self, observers: &mut [&mut dyn Observer]) -> Result<Summary, TrainError> {
-        let _span = info_span!("train", seed = self.seed).entered();
-        let start = Instant::now();
-        let mut tell =
-            |event: Event<'_>| observers.iter_mut().try_for_each(|observer| observer.observe(&event));
-        let mut last = None;
-        let mut evaluated = None;
-        for (member, vector) in self.environments.iter_mut().enumerate() {
-            // Member p plays what a single learner with its seed would play.
-            let seed = derive_seed(self.seed.wrapping_add(member as u64), "environments");
-            self.stage.observation_mut(member).copy_from_slice(vector.reset(seed)?);
-        }
-        let reason = loop {
-            let before = self.env_steps;
-            self.play(&mut tell)?;
-            if let Some(output) = self.learn()? {
-                last = Some(output);
-            }
-            tell(Event::Progress(self.progress()))?;
+        self.drive(observers, &mut |_, _| Ok(()))
+    }
 
-            let crossed = |interval: u64| interval > 0 && before / interval != self.env_steps / interval;
-            if crossed(self.config.log_interval)
-                && let Some(output) = &last
+    /// As [`Trainer::run`], and saves the whole run in `checkpoints`: every
+    /// [`TrainConfig::checkpoint_interval`] steps, whenever an evaluation is better than all before, and at the end.
+    ///
+    /// # Errors
+    /// If the learner, an environment or an observer fails, or a checkpoint cannot be written.
+    pub fn run_saving(
+        &mut self,
+        checkpoints: &mut Checkpoints,
+        observers: &mut [&mut dyn Observer],
+    ) -> Result<Summary, TrainError>
+    where
+        L: Checkpoint,
+    {
+        let summary = self.drive(observers, &mut |trainer, evaluation| {
+            checkpoints.save(trainer.env_steps, evaluation, trainer.save_checkpoint()?)
+        })?;
+        checkpoints.finish()?;
+        Ok(summary)
+    }
+
+    /// Setting this flag, from a signal handler or another thread, stops the run after the step that it is in, with
+    /// [`StopReason::Stopped`]: it is saved, but not evaluated.
+    pub fn stop_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stop)
+    }
+
+    fn drive(
+        &mut self,
+        observers: &mut [&mut dyn Observer],
+        save: Save<'_, L>,
+    ) -> Result<Summary, TrainError> {
+        let _span = info_span!("train", seed = self.seed).entered();
+        let (start, before) = (Instant::now(), self.seconds);
+        let seconds = || before + start.elapsed().as_secs_f64();
+        if self.started {
+            self.rewind(observers)?;
+        } else {
+            self.begin()?;
+        }
+        let mut save_due = false;
+        let reason = loop {
+            let mut evaluation = None;
+            if self.evaluation_due
+                && let Some(members) = self.evaluate()?
             {
-                tell(self.metrics(output, start)?)?;
-            }
-            let steps_done = self.env_steps >= self.config.steps;
-            let updates_done = self.config.max_updates.is_some_and(|most| self.updates >= most);
-            if steps_done || updates_done || crossed(self.config.evaluation_interval) {
-                let members = self.evaluate()?;
-                let best = members.iter().map(|member| member.mean_return).fold(f64::NEG_INFINITY, f64::max);
-                tell(Event::Evaluation {
-                    env_steps: self.env_steps,
-                    updates: self.updates,
-                    seconds: start.elapsed().as_secs_f64(),
-                    members: &members,
-                })?;
-                evaluated = Some(members);
-                if self.config.target_return.is_some_and(|target| best >= target) {
-                    break StopReason::TargetReturn;
+                self.evaluation_due = false;
+                let best = members.iter().map(|member| member.mean_return).reduce(f64::max);
+                tell(
+                    observers,
+                    &Event::Evaluation {
+                        env_steps: self.env_steps,
+                        updates: self.updates,
+                        seconds: seconds(),
+                        members: &members,
+                    },
+                )?;
+                if best > self.best {
+                    self.best = best;
+                    save_due = true;
                 }
+                self.evaluated = members;
+                evaluation = best;
             }
-            if updates_done {
-                break StopReason::Updates;
+            let reason = self.stop_reason(evaluation);
+            if save_due || reason.is_some() {
+                self.seconds = seconds();
+                self.positions =
+                    observers.iter_mut().map(|observer| observer.position()).collect::<Result<_, _>>()?;
+                save(self, evaluation)?;
+                self.positions.clear();
             }
-            if steps_done {
-                break StopReason::Steps;
+            if let Some(reason) = reason {
+                break reason;
+            }
+
+            let before = self.env_steps;
+            self.play(observers)?;
+            self.learn()?;
+            tell(observers, &Event::Progress(self.progress()))?;
+            let crossed = |interval: u64| interval > 0 && before / interval != self.env_steps / interval;
+            self.evaluation_due =
+                self.steps_done() || self.updates_done() || crossed(self.config.evaluation_interval);
+            save_due = crossed(self.config.checkpoint_interval);
+            if crossed(self.config.log_interval)
+                && let Some(last) = &mut self.last
+            {
+                let metrics = last.read()?.clone();
+                let (env_steps, updates) = (self.env_steps, self.updates);
+                tell(observers, &Event::Metrics { env_steps, updates, seconds: seconds(), metrics })?;
             }
         };
         let summary = Summary {
             env_steps: self.env_steps,
             updates: self.updates,
-            seconds: start.elapsed().as_secs_f64(),
+            seconds: seconds(),
             reason,
-            evaluation: evaluated.unwrap_or_default(),
+            evaluation: self.evaluated.clone(),
         };
-        tell(Event::Finished(&summary))?;
+        self.seconds = summary.seconds;
+        tell(observers, &Event::Finished(&summary))?;
         debug!(?summary, "run finished");
         Ok(summary)
+    }
+
+    /// Whether the run is over, or is to stop, after what has been done at this step.
+    fn stop_reason(&self, evaluation: Option<f64>) -> Option<StopReason> {
+        if !self.evaluation_due {
+            if let (Some(target), Some(value)) = (self.config.target_return, evaluation)
+                && value >= target
+            {
+                return Some(StopReason::TargetReturn);
+            }
+            if self.updates_done() {
+                return Some(StopReason::Updates);
+            }
+            if self.steps_done() {
+                return Some(StopReason::Steps);
+            }
+        }
+        self.stop.load(Ordering::Relaxed).then_some(StopReason::Stopped)
+    }
+
+    fn steps_done(&self) -> bool {
+        self.env_steps >= self.config.steps
+    }
+
+    fn updates_done(&self) -> bool {
+        self.config.max_updates.is_some_and(|most| self.updates >= most)
+    }
+
+    /// The first episodes.
+    fn begin(&mut self) -> Result<(), TrainError> {
+        for (member, vector) in self.environments.iter_mut().enumerate() {
+            // Member p plays what a single learner with its seed would play.
+            let seed = derive_seed(self.seed.wrapping_add(member as u64), "environments");
+            self.stage.observation_mut(member).copy_from_slice(vector.reset(seed)?);
+        }
+        self.started = true;
+        Ok(())
+    }
+
+    /// Takes the observers back to where they stood when the run was saved.
+    fn rewind(&mut self, observers: &mut [&mut dyn Observer]) -> Result<(), TrainError> {
+        let positions = std::mem::take(&mut self.positions);
+        for (observer, position) in observers.iter_mut().zip(positions) {
+            observer.rewind(position)?;
+        }
+        Ok(())
     }
 
     /// How many updates were made.
@@ -176,7 +317,7 @@ impl<L: Agent> Trainer<L> {
     }
 
     /// One step in every environment, stored.
-    fn play(&mut self, tell: &mut impl FnMut(Event<'_>) -> Result<(), TrainError>) -> Result<(), TrainError> {
+    fn play(&mut self, observers: &mut [&mut dyn Observer]) -> Result<(), TrainError> {
         let count = self.stage.environments;
         if self.env_steps < self.config.warmup_steps {
             let size = count * self.learner.action_size();
@@ -213,41 +354,36 @@ impl<L: Agent> Trainer<L> {
                     self.returns.pop_front();
                 }
                 self.returns.push_back(episode.episode_return);
-                tell(Event::Episode {
-                    env_steps: self.env_steps,
-                    member,
-                    episode_return: episode.episode_return,
-                    length: episode.length,
-                })?;
+                tell(
+                    observers,
+                    &Event::Episode {
+                        env_steps: self.env_steps,
+                        member,
+                        episode_return: episode.episode_return,
+                        length: episode.length,
+                    },
+                )?;
             }
         }
         Ok(())
     }
 
     /// All updates that are due.
-    fn learn(&mut self) -> Result<Option<StepOutput>, TrainError> {
-        let mut last = None;
+    fn learn(&mut self) -> Result<(), TrainError> {
         let most = self.config.max_updates.unwrap_or(u64::MAX);
         while self.updates < most && self.limiter.may_sample() {
             self.limiter.sample()?;
-            last = Some(self.learner.step()?);
+            self.last = Some(LastUpdate::Output(self.learner.step()?));
             self.updates += 1;
         }
-        Ok(last)
+        Ok(())
     }
 
-    fn evaluate(&mut self) -> Result<Vec<EpisodeStatistics>, TrainError> {
+    /// `None` if it was stopped in the middle.
+    fn evaluate(&mut self) -> Result<Option<Vec<EpisodeStatistics>>, TrainError> {
         let _span = info_span!("evaluate", env_steps = self.env_steps).entered();
-        evaluate(&self.learner, &mut self.evaluation, derive_seed(self.seed, "evaluation"))
-    }
-
-    fn metrics(&self, output: &StepOutput, start: Instant) -> Result<Event<'static>, TrainError> {
-        Ok(Event::Metrics {
-            env_steps: self.env_steps,
-            updates: self.updates,
-            seconds: start.elapsed().as_secs_f64(),
-            metrics: output.metrics.read()?.into_iter().collect(),
-        })
+        let seed = derive_seed(self.seed, "evaluation");
+        evaluate_unless(&self.stop, &self.learner, &mut self.evaluation, seed)
     }
 
     fn progress(&self) -> Progress {
@@ -256,6 +392,82 @@ impl<L: Agent> Trainer<L> {
             env_steps: self.env_steps,
             updates: self.updates,
             mean_return: (!self.returns.is_empty()).then_some(mean),
+        }
+    }
+}
+
+fn tell(observers: &mut [&mut dyn Observer], event: &Event<'_>) -> Result<(), TrainError> {
+    observers.iter_mut().try_for_each(|observer| observer.observe(event))
+}
+
+/// Everything that a run needs to go on, bit for bit. An environment that cannot be saved begins a new episode when the
+/// run goes on: the one that it was in is lost, and no other.
+impl<L: Agent + Checkpoint> Checkpoint for Trainer<L> {
+    fn checkpoint(&mut self, visitor: &mut Visitor<'_>) {
+        visitor.scope("learner", |visitor| self.learner.checkpoint(visitor));
+        visitor.scope("trainer", |visitor| self.visit_own(visitor));
+        if !self.started {
+            return;
+        }
+        for (member, vector) in self.environments.iter_mut().enumerate() {
+            let name = format!("environments/member-{member}");
+            // Another seed than at the start of the run, or the same episodes would be played again.
+            let seed = derive_seed(self.seed.wrapping_add(member as u64), "environments anew");
+            let seed = seed.wrapping_add(self.env_steps);
+            let restored =
+                visitor.scope(&name, |visitor| environments::checkpoint(vector.as_mut(), seed, visitor));
+            match restored {
+                Ok(Some(observation)) => self.stage.observation_mut(member).copy_from_slice(observation),
+                Ok(None) => {}
+                Err(error) => visitor.fail(Error::Record(format!("{name}: {error}"))),
+            }
+        }
+    }
+}
+
+impl<L> Trainer<L> {
+    /// What the loop itself keeps.
+    fn visit_own(&mut self, visitor: &mut Visitor<'_>) {
+        visitor.scope("limiter", |visitor| self.limiter.checkpoint(visitor));
+        visitor.streams("acting", &mut self.acting);
+        visitor.counter("env_steps", &mut self.env_steps);
+        visitor.counter("updates", &mut self.updates);
+        for (name, flag) in [("started", &mut self.started), ("evaluation_due", &mut self.evaluation_due)] {
+            let mut count = u64::from(*flag);
+            visitor.counter(name, &mut count);
+            *flag = count > 0;
+        }
+        let mut returns = Vec::from(std::mem::take(&mut self.returns));
+        visitor.values("returns", &mut returns);
+        returns.drain(..returns.len().saturating_sub(RETURN_WINDOW));
+        self.returns = returns.into();
+        let mut best: Vec<f64> = self.best.into_iter().collect();
+        visitor.values("best", &mut best);
+        self.best = best.first().copied();
+        let mut seconds = vec![self.seconds];
+        visitor.values("seconds", &mut seconds);
+        self.seconds = seconds.first().copied().unwrap_or_default();
+        visitor.values("positions", &mut self.positions);
+
+        let mut evaluated: Vec<f64> =
+            self.evaluated.iter().copied().flat_map(EpisodeStatistics::to_numbers).collect();
+        visitor.values("evaluated", &mut evaluated);
+        self.evaluated =
+            evaluated.as_chunks().0.iter().copied().map(EpisodeStatistics::from_numbers).collect();
+
+        let mut metrics = match self.last.as_mut().map(LastUpdate::read).transpose() {
+            Ok(metrics) => metrics.cloned().unwrap_or_default(),
+            Err(error) => return visitor.fail(error),
+        };
+        let mut names = metrics.keys().cloned().collect::<Vec<_>>().join("\n").into_bytes();
+        let mut numbers: Vec<f64> = metrics.values().flatten().copied().collect();
+        visitor.values("last_metrics/names", &mut names);
+        visitor.values("last_metrics/numbers", &mut numbers);
+        if visitor.is_loading() {
+            let names = String::from_utf8_lossy(&names);
+            let members = numbers.chunks_exact(self.acting.len().max(1)).map(<[f64]>::to_vec);
+            metrics = names.lines().map(str::to_owned).zip(members).collect();
+            self.last = (!metrics.is_empty()).then_some(LastUpdate::Read(metrics));
         }
     }
 }

@@ -13,7 +13,7 @@ use ingle_testing::device_or_skip;
 #[derive(Default)]
 struct Last {
     updates: u64,
-    metrics: BTreeMap<&'static str, Vec<f64>>,
+    metrics: BTreeMap<String, Vec<f64>>,
 }
 
 impl Observer for Last {

@@ -1,9 +1,7 @@
-//! What a run leaves on disk.
+//! Records as safetensors files.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
-use std::io::Write;
 use std::path::Path;
 
 use burn::tensor::{DType, TensorData};
@@ -13,12 +11,20 @@ use safetensors::tensor::{Dtype, View};
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
+use crate::files::{plain_file_length, read_exactly, write_atomically};
 
 /// The format of [`write_record`]'s files; another number is refused.
 const FORMAT: u32 = 1;
 
 /// The key of the file's metadata that holds everything that is not a tensor.
 const REST: &str = "ingle";
+
+/// The largest header that is read.
+const HEADER_LIMIT: u64 = 8 << 20;
+
+/// The element types of tensors and numbers, here and in a file.
+const TYPES: [(DType, Dtype); 4] =
+    [(DType::F32, Dtype::F32), (DType::F64, Dtype::F64), (DType::U64, Dtype::U64), (DType::U8, Dtype::U8)];
 
 /// What a state has besides tensors.
 #[derive(Serialize, Deserialize)]
@@ -29,29 +35,24 @@ struct Rest {
     streams: BTreeMap<String, Vec<StreamPosition>>,
 }
 
-/// Writes a file whole or not at all: a hidden file beside it, synced, then renamed into place.
-///
-/// # Errors
-/// If the file system refuses; what was there before is then untouched.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
-    let failed = |source| TrainError::File { path: path.to_owned(), source };
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let hidden = path.with_file_name(format!(".{name}.{}", std::process::id()));
-    let written = File::create(&hidden)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&hidden, path));
-    if written.is_err() {
-        // The error that matters is the first one.
-        let _ = fs::remove_file(&hidden);
-    }
-    written.map_err(failed)
-}
-
 /// Writes a saved state as one safetensors file, atomically. Counters and random streams are in its metadata.
 ///
 /// # Errors
 /// If a tensor has a type that the format cannot hold, or the file system refuses.
 pub fn write_record(path: &Path, record: &Record) -> Result<(), TrainError> {
+    write_atomically(path, &encode(path, record)?)
+}
+
+/// Reads a state that [`write_record`] wrote.
+///
+/// # Errors
+/// If the file is missing, damaged, or of another format.
+pub fn read_record(path: &Path) -> Result<Record, TrainError> {
+    decode(path, &read_exactly(path, plain_file_length(path)?)?)
+}
+
+/// A record as the bytes of a safetensors file; `path` is where they are to go.
+pub(crate) fn encode(path: &Path, record: &Record) -> Result<Vec<u8>, TrainError> {
     let mut tensors = Vec::new();
     let mut rest = Rest { format: FORMAT, counters: BTreeMap::new(), streams: BTreeMap::new() };
     for (name, item) in &record.0 {
@@ -68,20 +69,20 @@ pub fn write_record(path: &Path, record: &Record) -> Result<(), TrainError> {
     let format = |reason: String| TrainError::Format { path: path.to_owned(), reason };
     let rest = serde_json::to_string(&rest).map_err(|error| format(error.to_string()))?;
     let metadata = HashMap::from([(REST.to_owned(), rest)]);
-    let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(|error| format(error.to_string()))?;
-    write_atomically(path, &bytes)
+    safetensors::serialize(tensors, Some(metadata)).map_err(|error| format(error.to_string()))
 }
 
-/// Reads a state that [`write_record`] wrote.
-///
-/// # Errors
-/// If the file is missing, damaged, or of another format.
-pub fn read_record(path: &Path) -> Result<Record, TrainError> {
-    let bytes = fs::read(path).map_err(|source| TrainError::File { path: path.to_owned(), source })?;
+/// The record in the bytes of a safetensors file; `path` is where they are from.
+pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Record, TrainError> {
     let format = |reason: String| TrainError::Format { path: path.to_owned(), reason };
     let damaged = |error: safetensors::SafeTensorError| format(format!("not a readable state: {error}"));
-    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).map_err(damaged)?;
-    let file = safetensors::SafeTensors::deserialize(&bytes).map_err(damaged)?;
+    // The header is parsed into far more memory than it takes up; ours has a few hundred bytes an item.
+    let length = bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
+    if length > HEADER_LIMIT {
+        return Err(format(format!("its header has {length} bytes, at most {HEADER_LIMIT} are read")));
+    }
+    let (_, header) = safetensors::SafeTensors::read_metadata(bytes).map_err(damaged)?;
+    let file = safetensors::SafeTensors::deserialize(bytes).map_err(damaged)?;
     let rest = header
         .metadata()
         .as_ref()
@@ -93,10 +94,8 @@ pub fn read_record(path: &Path) -> Result<Record, TrainError> {
     }
     let mut record = Record::default();
     for (name, view) in file.iter() {
-        let dtype = match view.dtype() {
-            Dtype::F32 => DType::F32,
-            Dtype::F64 => DType::F64,
-            other => return Err(format(format!("{name}: elements of type {other:?} are not supported"))),
+        let Some((dtype, _)) = TYPES.into_iter().find(|(_, stored)| *stored == view.dtype()) else {
+            return Err(format(format!("{name}: elements of type {:?} are not supported", view.dtype())));
         };
         let data = TensorData::try_from_bytes_vec(view.data().to_vec(), view.shape().to_vec(), dtype)
             .map_err(|error| format(format!("{name}: {error}")))?;
@@ -115,13 +114,9 @@ struct Stored<'a> {
 
 impl<'a> Stored<'a> {
     fn new(path: &Path, name: &str, data: &'a TensorData) -> Result<Self, TrainError> {
-        let dtype = match data.dtype() {
-            DType::F32 => Dtype::F32,
-            DType::F64 => Dtype::F64,
-            other => {
-                let reason = format!("{name}: elements of type {other:?} cannot be written");
-                return Err(TrainError::Format { path: path.to_owned(), reason });
-            }
+        let Some((_, dtype)) = TYPES.into_iter().find(|(dtype, _)| *dtype == data.dtype()) else {
+            let reason = format!("{name}: elements of type {:?} cannot be written", data.dtype());
+            return Err(TrainError::Format { path: path.to_owned(), reason });
         };
         Ok(Self { dtype, data })
     }

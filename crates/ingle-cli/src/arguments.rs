@@ -45,6 +45,7 @@ const TRAIN_EXAMPLES: &str = "\
 Examples:
   ingle train sac --env pendulum
   ingle train rnd+sac --env mountain-car-continuous --steps 50000 --seed 3 --set rnd.intrinsic=0.5
+  ingle train ail+td3 --env pendulum --set demonstrations.path=demonstrations/pendulum.safetensors
   ingle train td3 --env pendulum --envs 4 --set td3.exploration_noise=0.2
   ingle train sac --env mujoco:HalfCheetah-v5 --envs 4 --python .venv/bin/python
   ingle train sac --env pendulum --device wgpu --set sac.tau=0.01 --set replay.batch=512

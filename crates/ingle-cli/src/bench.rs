@@ -13,7 +13,7 @@ use crate::arguments::BenchOptions;
 use crate::config::RunConfig;
 use crate::error::CliError;
 use crate::learner::{Layers, Sizes, Stack};
-use crate::source::{Demonstrations, Replay, Source};
+use crate::source::{Expert, Replay, Source};
 use crate::stack::Core;
 use crate::{flops, in_pool, learner};
 
@@ -191,7 +191,7 @@ impl Bench {
             Some(_) => {
                 let mut replay = UniformReplay::new(&shape, 1, device)?;
                 fill(&mut replay, 1)?;
-                Some(Box::new(replay) as Box<dyn Demonstrations>)
+                Some(Box::new(replay) as Box<dyn Expert>)
             }
             None => None,
         };

@@ -1,9 +1,10 @@
 //! The configuration of a run: defaults, file, `--set` and options, merged and checked.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ingle::envs::EnvironmentOptions;
+use ingle::replay::demonstrations::Terminal;
 use ingle::replay::{Data, Priorities, ReplayConfig};
 use ingle::{Error, TrainConfig};
 use serde::{Deserialize, Serialize, de::Error as _};
@@ -37,6 +38,8 @@ pub(crate) struct RunConfig {
     pub(crate) train: TrainConfig,
     /// The replay buffer.
     pub(crate) replay: ReplaySettings,
+    /// Demonstrations, for the layers that learn from them.
+    pub(crate) demonstrations: DemonstrationSettings,
     /// The layers, each a section beside those above.
     #[serde(skip)]
     pub(crate) layers: Layers,
@@ -54,6 +57,16 @@ pub(crate) struct ReplaySettings {
     pub(crate) batch: usize,
     /// How a prioritised replay weighs its rows.
     pub(crate) priorities: Priorities,
+}
+
+/// Where demonstrations come from.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct DemonstrationSettings {
+    /// The file: `.safetensors` in the flat layout, or `.npz` of Python's `imitation`.
+    pub(crate) path: Option<PathBuf>,
+    /// What the `terminal` flags of an `.npz` mean.
+    pub(crate) terminal: Option<Terminal>,
 }
 
 /// How a replay draws its rows.
@@ -84,6 +97,7 @@ impl Default for RunConfig {
             population: 1,
             train: TrainConfig::default(),
             replay: ReplaySettings::default(),
+            demonstrations: DemonstrationSettings::default(),
             layers: Layers::default(),
         }
     }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use ingle::device::DeviceError;
 use ingle::envs::EnvironmentError;
+use ingle::replay::demonstrations::DemonstrationError;
 use ingle::train::TrainError;
 
 /// An error with the exit code that it ends the program with.
@@ -28,6 +29,8 @@ pub(crate) enum CliError {
     Device(#[from] DeviceError),
     #[error(transparent)]
     Environment(#[from] EnvironmentError),
+    #[error(transparent)]
+    Demonstrations(#[from] DemonstrationError),
     #[error(transparent)]
     Train(#[from] TrainError),
     #[error("{0}")]
@@ -54,6 +57,7 @@ impl CliError {
             Self::Config(_)
             | Self::Input(_)
             | Self::Read { .. }
+            | Self::Demonstrations(_)
             | Self::Train(
                 TrainError::Learner(ingle::Error::Config(_) | ingle::Error::Record(_))
                 | TrainError::Mismatch { .. }

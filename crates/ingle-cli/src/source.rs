@@ -1,11 +1,16 @@
 //! Where the command line's samples come from: a replay of either kind, and demonstrations where a layer needs them.
 
 use ingle::burn::tensor::Device;
+use ingle::envs::VectorEnvironment;
+use ingle::random::derive_seed;
+use ingle::replay::demonstrations::{DemonstrationConfig, Demonstrations, Spaces};
 use ingle::replay::{Insert, PrioritisedReplay, ReplayConfig, Rows, UniformReplay};
 use ingle::state::Visitor;
 use ingle::{Checkpoint, Feedback, Result, Sampler, Transitions};
 
-use crate::config::{ReplayKind, ReplaySettings};
+use crate::config::{ReplayKind, ReplaySettings, RunConfig};
+use crate::error::CliError;
+use crate::learner::Stack;
 use crate::stack::Sample;
 
 /// A replay of the configured kind.
@@ -66,15 +71,72 @@ impl Checkpoint for Replay {
     }
 }
 
-/// Demonstrations of any kind.
-pub(crate) trait Demonstrations: Sampler<Sample = Transitions> + Checkpoint + Send {}
+/// A sampler of demonstrations.
+pub(crate) trait Expert: Sampler<Sample = Transitions> + Checkpoint + Send {}
 
-impl<T: Sampler<Sample = Transitions> + Checkpoint + Send> Demonstrations for T {}
+impl<T: Sampler<Sample = Transitions> + Checkpoint + Send> Expert for T {}
+
+/// Reads the demonstrations of a configuration; none if no layer of its learner learns from them.
+///
+/// # Errors
+/// If there are none but a layer needs some, or the file is not of this environment.
+pub(crate) fn demonstrations(
+    config: &RunConfig,
+    environment: &dyn VectorEnvironment,
+) -> Result<Option<Demonstrations>, CliError> {
+    let stack = Stack::parse(&config.learner)?;
+    let Some(imitator) = stack.imitator() else { return Ok(None) };
+    let Some(path) = &config.demonstrations.path else {
+        return Err(CliError::Config(vec![format!(
+            "demonstrations.path: '{imitator}' learns from demonstrations: --set demonstrations.path=FILE"
+        )]));
+    };
+    let action = environment.action_space();
+    let spaces = Spaces {
+        observation: environment.observation_space().len(),
+        action_low: action.low(),
+        action_high: action.high(),
+    };
+    if path.extension() != Some("npz".as_ref()) {
+        return Ok(Some(Demonstrations::read(path, spaces)?));
+    }
+    let terminal = config.demonstrations.terminal.ok_or_else(|| {
+        CliError::Config(vec![
+            "demonstrations.terminal: say what an .npz file's terminal flags mean: terminated, truncated or \
+             { time_limit = STEPS }"
+                .into(),
+        ])
+    })?;
+    Ok(Some(Demonstrations::read_imitation(path, spaces, terminal)?))
+}
 
 /// A replay, and demonstrations to go with its rows.
 pub(crate) struct Source {
     pub(crate) replay: Replay,
-    pub(crate) demonstrations: Option<Box<dyn Demonstrations>>,
+    pub(crate) demonstrations: Option<Box<dyn Expert>>,
+}
+
+impl Source {
+    /// The source of a run. What is drawn of the demonstrations does not move what is drawn of the replay.
+    pub(crate) fn new(
+        config: &RunConfig,
+        shape: &ReplayConfig,
+        demonstrations: Option<&Demonstrations>,
+        device: &Device,
+    ) -> Result<Self> {
+        let sampler = DemonstrationConfig {
+            batch: shape.batch,
+            population: shape.population,
+            gamma: config.train.gamma,
+            use_rewards: false,
+        };
+        let seed = derive_seed(config.seed, "demonstrations");
+        let demonstrations = demonstrations
+            .map(|demonstrations| sampler.init(demonstrations, seed, device))
+            .transpose()?
+            .map(|sampler| Box::new(sampler) as Box<dyn Expert>);
+        Ok(Self { replay: Replay::new(&config.replay, shape, config.seed, device)?, demonstrations })
+    }
 }
 
 impl Checkpoint for Source {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use ingle::burn::tensor::Device;
 use ingle::envs::VectorEnvironment;
 use ingle::replay::Data;
+use ingle::replay::demonstrations::Demonstrations;
 use ingle::train::{EpisodeStatistics, MetricsFile, Summary, write_atomically, write_record};
 use ingle::{CoreLearner, State, Trainer};
 use serde_json::json;
@@ -16,9 +17,9 @@ use crate::config::RunConfig;
 use crate::error::CliError;
 use crate::learner::{Sizes, Stack};
 use crate::progress::{ProgressView, clock};
-use crate::source::{Replay, Source};
+use crate::source::Source;
 use crate::stack::Core;
-use crate::{in_pool, learner};
+use crate::{in_pool, learner, source};
 
 /// The files of a run directory.
 pub(crate) const CONFIG: &str = "config.toml";
@@ -28,18 +29,14 @@ const SUMMARY: &str = "summary.json";
 const STOPPED: &str = "stopped.txt";
 
 pub(crate) fn run(options: &TrainOptions) -> Result<(), CliError> {
-    let stack = Stack::parse(&options.learner)?;
-    if let Some(imitator) = stack.imitator() {
-        return Err(CliError::Input(format!(
-            "'{imitator}' learns from demonstrations, which the command line cannot read yet: use the library"
-        )));
-    }
+    Stack::parse(&options.learner)?;
     let config = resolve(options)?;
     // Everything that can be refused is refused before there is anything on disk.
     let device = ingle::device::open(&config.device)?;
     let environments = environments(&config, config.envs)?;
     let evaluation = self::environments(&config, config.train.evaluation_episodes)?;
     let sizes = Sizes::of(environments[0].as_ref());
+    let demonstrations = source::demonstrations(&config, environments[0].as_ref())?;
     let directory = run_directory(options.run.as_deref(), &config)?;
     let job = TrainJob {
         config: &config,
@@ -47,6 +44,7 @@ pub(crate) fn run(options: &TrainOptions) -> Result<(), CliError> {
         directory: &directory,
         environments,
         evaluation,
+        demonstrations,
         threads: options.threads,
     };
     match learner::core(&config, sizes).and_then(|core| job.run(core)) {
@@ -71,16 +69,16 @@ struct TrainJob<'a> {
     directory: &'a Path,
     environments: Vec<Box<dyn VectorEnvironment>>,
     evaluation: Vec<Box<dyn VectorEnvironment>>,
+    demonstrations: Option<Demonstrations>,
     threads: Option<usize>,
 }
 
 impl TrainJob<'_> {
     fn run(self, core: Core) -> Result<Summary, CliError> {
-        let Self { config, device, directory, environments, evaluation, threads } = self;
+        let Self { config, device, directory, environments, evaluation, demonstrations, threads } = self;
         in_pool(threads, || {
             let shape = config.replay(Sizes::of(environments[0].as_ref()), Data::Own);
-            let replay = Replay::new(&config.replay, &shape, config.seed, &device)?;
-            let source = Source { replay, demonstrations: None };
+            let source = Source::new(config, &shape, demonstrations.as_ref(), &device)?;
             let learner = CoreLearner::new(core, source, config.seed, &device)?;
             let mut trainer =
                 Trainer::new(learner, environments, evaluation, config.train.clone(), config.seed)?;

@@ -123,6 +123,39 @@ fn every_learner_trains() {
     }
 }
 
+#[test]
+fn demonstrations_are_imitated() {
+    let scratch = Scratch::new();
+    let run = scratch.path("run");
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../demonstrations/pendulum.safetensors");
+    let path = format!("demonstrations.path={file}");
+    let small = [
+        "--set",
+        "train.log_interval=100",
+        "--set",
+        "ail.hidden=[8]",
+        "--set",
+        "rnd.hidden=[8]",
+        "--set",
+        "ail.gradient_penalty=10",
+    ];
+    let train = |more: &[&str]| {
+        let arguments =
+            ["train", "normalise+rnd+ail+sac", "--run", &run, "--set", "population=2", "--set", &path];
+        ingle(&[&arguments, &small[..], more, &TINY[..]].concat(), &scratch.0)
+    };
+    let output = train(&[]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let metrics = std::fs::read_to_string(format!("{run}/metrics.jsonl")).unwrap();
+    assert!(metrics.contains("imitation_reward"), "{metrics}");
+    assert!(ingle(&["eval", &run], &scratch.0).status.success());
+    // They are of another environment than this one.
+    std::fs::remove_dir_all(&run).unwrap();
+    let output = train(&["--env", "mountain-car-continuous"]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("pendulum.safetensors: "), "{}", text(&output.stderr));
+}
+
 /// With a prioritised replay, feedback reaches the replay through every layer: the agent is another one.
 #[test]
 fn a_replay_is_prioritised_under_any_stack() {
@@ -188,7 +221,10 @@ fn bad_input_is_named_and_leaves_nothing_behind() {
             "environment.interpreter: unknown field",
         ),
         (&["train", "ppo"], 2, "'ppo' is not a learner"),
-        (&["train", "ail+sac"], 2, "'ail' learns from demonstrations"),
+        (&["train", "ail+sac"], 2, "demonstrations.path: 'ail' learns from demonstrations"),
+        (&["train", "ail+sac", "--set", "demonstrations.path=none.safetensors"], 2, "none.safetensors"),
+        (&["train", "ail+sac", "--set", "demonstrations.path=broken.npz"], 2, "demonstrations.terminal"),
+        (&["train", "ail+sac", "--set", "demonstrations.path=broken.toml"], 2, "broken.toml"),
         (&["train", "rnd"], 2, "'rnd' has no direct core: end it with one, as in rnd+sac"),
         (&["train", "sac+rnd"], 2, "'sac' is a direct core: it comes last"),
         (&["train", "rnd+rnd+sac"], 2, "'rnd' is there twice"),

@@ -36,6 +36,10 @@ audit:
 bench *options:
     cargo bench --workspace --features {{features}} --bench step {{options}}
 
+# Environment steps a second beside Gymnasium's SyncVectorEnv (needs Python with the packages of docs/environments.md).
+bench-environments:
+    cargo bench --workspace --features {{features}} --bench environments
+
 # SAC on Pendulum, seeds 0 to 4: the returns that the README reports.
 results:
     for seed in 0 1 2 3 4; do cargo run --release --quiet -- train sac --env pendulum --seed $seed --threads 1 --run runs/results/pendulum-$seed --json 2>/dev/null | tail -n 1; done
@@ -44,9 +48,10 @@ results:
 build-time:
     cargo build --release --target-dir target/clean-flex --timings && cargo build --release --features wgpu --target-dir target/clean-wgpu --timings
 
-# Record the environments' reference trajectories anew (needs Python with gymnasium).
+# Record the environments' reference trajectories anew (needs Python with gymnasium and mujoco).
 fixtures python="python3":
     {{python}} crates/ingle-envs/fixtures/record.py
+    {{python}} crates/ingle-envs/fixtures/record_mujoco.py
 
 # What CI runs.
 ci:

@@ -48,6 +48,7 @@ Examples:
   ingle train ail+td3 --env pendulum --set demonstrations.path=demonstrations/pendulum.safetensors
   ingle train td3 --env pendulum --envs 4 --set td3.exploration_noise=0.2
   ingle train sac --env mujoco:HalfCheetah-v5 --envs 4 --python .venv/bin/python
+  ingle train td3 --env gym:Hopper-v5 --set env.healthy_reward=0.5
   ingle train sac --env pendulum --device wgpu --set sac.tau=0.01 --set replay.batch=512
   ingle train sac --config my.toml --run runs/my-run --json
 
@@ -59,10 +60,11 @@ in its directory as config.toml and can be given to --config.";
 pub(crate) struct TrainOptions {
     /// Processors outermost first (normalise, rnd, ail), then a direct core (sac, td3), joined by +
     pub(crate) learner: String,
-    /// The environment: pendulum, mountain-car-continuous, mujoco:HalfCheetah-v5 [default: pendulum]
+    /// The environment: pendulum, mountain-car-continuous, mujoco:NAME as in mujoco:HalfCheetah-v5, or gym:NAME with any of
+    /// your own Gymnasium [default: pendulum]
     #[arg(long)]
     pub(crate) env: Option<String>,
-    /// The Python whose packages mujoco: uses [default: that of the active virtual environment, or python3]
+    /// The Python that mujoco: and gym: environments use [default: that of the active virtual environment, or python3]
     #[arg(long, value_name = "PATH")]
     pub(crate) python: Option<String>,
     /// Where to compute: flex, ndarray, wgpu[:n], cuda[:n] [default: flex]

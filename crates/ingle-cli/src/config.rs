@@ -121,7 +121,12 @@ impl RunConfig {
         for assignment in set {
             match assignment.split_once('=') {
                 Some((key, value)) => {
-                    if let Err(problem) = insert(&mut given, key.trim(), parse_value(value.trim())) {
+                    // `env` is the name, so that its arguments have a section of their own.
+                    let key = match key.trim().strip_prefix("env.") {
+                        Some(argument) => format!("environment.arguments.{argument}"),
+                        None => key.trim().to_owned(),
+                    };
+                    if let Err(problem) = insert(&mut given, &key, parse_value(value.trim())) {
                         problems.push(problem);
                     }
                 }

@@ -129,7 +129,7 @@ fn resolve(options: &TrainOptions) -> Result<RunConfig, CliError> {
 /// The directory for a new run. What is there must be empty: a run is never overwritten.
 fn run_directory(wanted: Option<&Path>, config: &RunConfig) -> Result<PathBuf, CliError> {
     let Some(directory) = wanted else {
-        let environment = config.env.replace(':', "-");
+        let environment = config.env.replace([':', '/'], "-");
         let name =
             |number: usize| PathBuf::from("runs").join(format!("{}-{environment}-{number}", config.learner));
         let free = (0..1_000_000).map(name).find(|directory| !directory.exists());

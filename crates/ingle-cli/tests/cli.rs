@@ -1,5 +1,6 @@
 //! The command, run as a person would.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -175,6 +176,36 @@ fn a_replay_is_prioritised_under_any_stack() {
     let flat = train("flat", &[&kind[..], &beta].concat());
     let beta = ["replay.priorities={ alpha = 1.0, beta = 0.0, beta_samples = 0 }"];
     assert!(flat != train("steep", &[&kind[..], &beta].concat()));
+}
+
+#[test]
+fn environments_of_python_train() {
+    if std::env::var_os("INGLE_PYTHON").is_none() {
+        // Past the harness, which shows what a test prints only if it fails.
+        let _ = writeln!(std::io::stderr().lock(), "skipped: INGLE_PYTHON names no Python with Gymnasium");
+        return;
+    }
+    let scratch = Scratch::new();
+    for environment in ["gym:InvertedPendulum-v5", "mujoco:InvertedPendulum-v5"] {
+        let run = scratch.path(&environment.replace(':', "-"));
+        let mut arguments = vec!["train", "sac", "--env", environment, "--envs", "3", "--run", &run];
+        if environment.starts_with("gym") {
+            arguments.extend(["--set", "env.reset_noise_scale=0.02", "--set", "environment.workers=2"]);
+        }
+        let output = ingle(&[&arguments, &TINY[..]].concat(), &scratch.0);
+        assert!(output.status.success(), "{environment}: {}", text(&output.stderr));
+        let config = std::fs::read_to_string(format!("{run}/config.toml")).unwrap();
+        assert_eq!(config.contains("reset_noise_scale = 0.02"), environment.starts_with("gym"), "{config}");
+        assert!(ingle(&["eval", &run], &scratch.0).status.success(), "{environment}");
+    }
+    let arguments = ["train", "sac", "--env", "gym:Pendulum-v1", "--set", "env.weight=2"];
+    let refused = ingle(&arguments, &scratch.0);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(
+        text(&refused.stderr).contains("unexpected keyword argument 'weight'"),
+        "{}",
+        text(&refused.stderr)
+    );
 }
 
 #[test]

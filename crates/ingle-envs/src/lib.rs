@@ -8,6 +8,7 @@
 //! | [`TimeLimit`] | truncates an episode after a number of steps |
 //! | [`Pendulum`], [`MountainCarContinuous`] | native environments, equal to Gymnasium's |
 //! | [`Mujoco`] | Gymnasium's `MuJoCo` environments, on the native library |
+//! | [`GymnasiumVector`] | any environment of the user's Gymnasium, in child processes |
 //! | [`make`], [`make_vector`], [`names`], [`EnvironmentOptions`] | environments by name |
 //!
 //! # Example
@@ -46,6 +47,7 @@
 
 mod environment;
 mod error;
+mod gymnasium;
 mod mountain_car_continuous;
 mod mujoco;
 mod pendulum;
@@ -58,6 +60,7 @@ mod vector;
 
 pub use environment::{Environment, Step};
 pub use error::EnvironmentError;
+pub use gymnasium::GymnasiumVector;
 pub use mountain_car_continuous::MountainCarContinuous;
 pub use mujoco::Mujoco;
 pub use pendulum::Pendulum;

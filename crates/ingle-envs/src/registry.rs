@@ -1,7 +1,10 @@
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use crate::gymnasium::GymnasiumVector;
 use crate::mujoco::{self, Maker};
 use crate::{
     Environment, EnvironmentError, MountainCarContinuous, Mujoco, Pendulum, SyncVector, TimeLimit,
@@ -20,6 +23,9 @@ const REGISTRY: [(&str, &str, Native); 2] = [
 
 /// What precedes the name of an environment on the native `MuJoCo`.
 const MUJOCO: &str = "mujoco:";
+
+/// What precedes the name of an environment of the user's Gymnasium.
+const GYMNASIUM: &str = "gym:";
 
 fn limited(
     environment: impl Environment + 'static,
@@ -49,7 +55,8 @@ pub fn make(name: &str) -> Result<Box<dyn Environment>, EnvironmentError> {
     EnvironmentOptions::default().make(name)
 }
 
-/// Makes a vector of `n` environments of the same name, which is one that [`make`] takes.
+/// Makes a vector of `n` environments of the same name: one that [`make`] takes, or `gym:` with what `gymnasium.make`
+/// takes, `gym:HalfCheetah-v5` (see [`GymnasiumVector`]).
 ///
 /// # Errors
 ///
@@ -59,7 +66,7 @@ pub fn make_vector(name: &str, n: usize) -> Result<Box<dyn VectorEnvironment>, E
 }
 
 /// Where environments that are not built in come from. By default, from the user's Python.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EnvironmentOptions {
     /// The Python whose packages are used. Default: the variable `INGLE_PYTHON`, or the Python of the active virtual
@@ -69,6 +76,28 @@ pub struct EnvironmentOptions {
     pub mujoco_library: Option<PathBuf>,
     /// The folder with the model files (`half_cheetah.xml`, ...). Default: that of the Python package `gymnasium`.
     pub mujoco_models: Option<PathBuf>,
+    /// `gym:` The processes that a vector's environments are spread over. Default: as many as there are processors.
+    pub workers: Option<usize>,
+    /// `gym:` Seconds that a process may take for a step (default 60); then it is replaced.
+    pub timeout: u64,
+    /// `gym:` How many processes of a vector may be replaced before it gives up (default 3).
+    pub restarts: u64,
+    /// `gym:` Keyword arguments of `gymnasium.make`.
+    pub arguments: BTreeMap<String, Value>,
+}
+
+impl Default for EnvironmentOptions {
+    fn default() -> Self {
+        Self {
+            python: None,
+            mujoco_library: None,
+            mujoco_models: None,
+            workers: None,
+            timeout: 60,
+            restarts: 3,
+            arguments: BTreeMap::new(),
+        }
+    }
 }
 
 /// How to make the environments of one name.
@@ -115,6 +144,9 @@ impl EnvironmentOptions {
     ///
     /// As for [`make_vector`].
     pub fn make_vector(&self, name: &str, n: usize) -> Result<Box<dyn VectorEnvironment>, EnvironmentError> {
+        if let Some(id) = after(GYMNASIUM, name) {
+            return Ok(Box::new(GymnasiumVector::new(name, id, n, self)?));
+        }
         let source = self.find(name)?;
         let vector = SyncVector::new((0..n).map(|_| source.make()).collect::<Result<_, _>>()?)?;
         Ok(Box::new(match source {
@@ -124,20 +156,32 @@ impl EnvironmentOptions {
     }
 
     fn find(&self, name: &str) -> Result<Source, EnvironmentError> {
+        if let Some(argument) = self.arguments.keys().next() {
+            return Err(EnvironmentError::Unavailable {
+                name: name.to_owned(),
+                reason: format!("it takes no arguments, and got `{argument}`"),
+                help: "only `gym:` environments take arguments".to_owned(),
+            });
+        }
         let matches = |known: &str| known.eq_ignore_ascii_case(name);
         if let Some((.., make)) =
             REGISTRY.into_iter().find(|(ours, gymnasium, _)| matches(ours) || matches(gymnasium))
         {
             return Ok(Source::Native(make));
         }
-        if let Some((prefix, task)) = name.split_at_checked(MUJOCO.len())
-            && prefix.eq_ignore_ascii_case(MUJOCO)
+        if let Some(task) = after(MUJOCO, name)
             && let Some(maker) = Maker::new(name, task, self)?
         {
             return Ok(Source::Mujoco(maker));
         }
         Err(unknown(name))
     }
+}
+
+/// What follows a prefix, in which upper and lower case are the same.
+fn after<'a>(prefix: &str, name: &'a str) -> Option<&'a str> {
+    let (start, rest) = name.split_at_checked(prefix.len())?;
+    start.eq_ignore_ascii_case(prefix).then_some(rest)
 }
 
 fn unknown(name: &str) -> EnvironmentError {
@@ -151,7 +195,11 @@ fn unknown(name: &str) -> EnvironmentError {
         .map(|(_, known)| known);
     let known: Vec<_> = names().map(|(ours, gymnasium)| format!("{ours} ({gymnasium})")).collect();
     let mujoco: Vec<_> = mujoco::names().collect();
-    let known = format!("{}, {MUJOCO}NAME with one of {}", known.join(", "), mujoco.join(", "));
+    let known = format!(
+        "{}, {MUJOCO}NAME with one of {}, {GYMNASIUM}NAME with any that your Gymnasium knows",
+        known.join(", "),
+        mujoco.join(", ")
+    );
     EnvironmentError::UnknownName { name: name.to_owned(), suggestion, known }
 }
 

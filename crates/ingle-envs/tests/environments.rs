@@ -287,7 +287,8 @@ fn native_environments_refuse_foreign_states() {
 fn unknown_names_are_answered_with_the_known_ones() {
     let known = "there is: pendulum (Pendulum-v1), mountain-car-continuous (MountainCarContinuous-v0), \
                  mujoco:NAME with one of HalfCheetah-v5, Hopper-v5, Walker2d-v5, Swimmer-v5, InvertedPendulum-v5, \
-                 InvertedDoublePendulum-v5, Reacher-v5, Ant-v5, Humanoid-v5";
+                 InvertedDoublePendulum-v5, Reacher-v5, Ant-v5, Humanoid-v5, \
+                 gym:NAME with any that your Gymnasium knows";
     for (name, suggestion) in [
         ("pendulum-v2", " (did you mean `Pendulum-v1`?)"),
         ("pendulum 2", " (did you mean `pendulum`?)"),

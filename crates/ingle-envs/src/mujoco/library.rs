@@ -26,6 +26,7 @@ use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char, c_int, c_uchar, c_void};
 use std::path::{Path, PathBuf};
 use std::ptr::{NonNull, null};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The version whose trajectories the environments are compared with.
@@ -182,10 +183,19 @@ impl Library {
     }
 }
 
+/// Whether a model is being loaded.
+static LOADING: AtomicBool = AtomicBool::new(false);
+
 unsafe extern "C" fn warn(message: *const c_char) {
     if !message.is_null() {
         // SAFETY: `MuJoCo` passes a string that ends with a zero.
-        tracing::warn!("MuJoCo: {}", unsafe { CStr::from_ptr(message) }.to_string_lossy());
+        let message = unsafe { CStr::from_ptr(message) }.to_string_lossy();
+        // What it thinks of a model file is of no use to whoever trains with it.
+        if LOADING.load(Ordering::Relaxed) {
+            tracing::debug!("MuJoCo: {message}");
+        } else {
+            tracing::warn!("MuJoCo: {message}");
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! `ingle`: train, evaluate and measure reinforcement learners from the shell.
 
+#![forbid(unsafe_code)]
+
 mod arguments;
 mod bench;
 mod config;

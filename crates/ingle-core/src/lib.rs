@@ -31,6 +31,8 @@
 pub mod bc;
 mod error;
 pub mod gradient;
+#[cfg(feature = "flex")]
+mod host;
 pub mod learner;
 mod metrics;
 pub mod network;

@@ -67,6 +67,11 @@ impl Trainable {
         };
         self.gradient_weight.inplace(|weight| weight.mul_scalar(beta_1).add_scalar(1.0));
         self.square_weight.inplace(|weight| weight.mul_scalar(beta_2).add_scalar(1.0));
+
+        #[cfg(feature = "flex")]
+        if self.step_on_host(adam, &gradient).is_some() {
+            return;
+        }
         self.gradient_sum.inplace(|sum| sum.mul_scalar(beta_1).add(gradient.clone()));
         self.square_sum.inplace(|sum| sum.mul_scalar(beta_2).add(gradient.clone() * gradient));
 
@@ -77,6 +82,21 @@ impl Trainable {
         let root = self.square_sum.clone().sqrt() + root_weight.mul_scalar(epsilon);
         let change = self.gradient_sum.clone() / root * rate;
         self.parameters.inplace(|parameters| parameters - change);
+    }
+
+    /// What follows the weights' decay, in one pass, if the parameters are on a host device.
+    #[cfg(feature = "flex")]
+    fn step_on_host(&mut self, adam: &Adam, gradient: &Tensor<2>) -> Option<()> {
+        let mut step = crate::host::optimiser::Step {
+            parameters: &mut self.parameters,
+            gradient_sum: &mut self.gradient_sum,
+            square_sum: &mut self.square_sum,
+            gradient,
+            learning_rate: &self.learning_rate,
+            gradient_weight: &self.gradient_weight,
+            square_weight: &self.square_weight,
+        };
+        crate::host::optimiser::adam(&mut step, adam)
     }
 }
 
@@ -93,6 +113,10 @@ impl State for Trainable {
 
 /// Polyak averaging of target parameters: `θ̄ ← (1 − τ)·θ̄ + τ·θ`, with τ `[P, 1]`.
 pub fn polyak(target: &mut Tensor<2>, parameters: &Tensor<2>, tau: &Tensor<2>) {
+    #[cfg(feature = "flex")]
+    if crate::host::optimiser::average(target, parameters, tau).is_some() {
+        return;
+    }
     target.inplace(|target| {
         let change = (parameters.clone() - target.clone()) * tau.clone();
         target + change

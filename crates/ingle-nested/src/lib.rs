@@ -19,6 +19,8 @@
 //! # Ok::<(), ingle_core::Error>(())
 //! ```
 
+#![forbid(unsafe_code)]
+
 pub mod ail;
 mod moments;
 pub mod normalise;

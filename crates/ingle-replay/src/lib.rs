@@ -22,6 +22,8 @@
 //! # Ok::<(), ingle_core::Error>(())
 //! ```
 
+#![forbid(unsafe_code)]
+
 pub mod demonstrations;
 mod limiter;
 mod prioritised;

@@ -6,6 +6,8 @@
 //!
 //! `INGLE_DEVICE` picks the device of all tests that can run on any (default `flex`).
 
+#![forbid(unsafe_code)]
+
 pub mod fakes;
 pub mod laws;
 pub mod sample;

@@ -4,6 +4,8 @@
 //! update ratio says. It is generic over the learner, so a nest, or a learner whose state lives elsewhere, is driven
 //! by the same loop. Whoever wants another loop needs none of this: a learner steps on any sample.
 
+#![forbid(unsafe_code)]
+
 mod checkpoints;
 mod config;
 mod environments;

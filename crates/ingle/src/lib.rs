@@ -57,6 +57,8 @@
 //!
 //! Algorithms know none of them: a device is chosen at run time by [`device::open`].
 
+#![forbid(unsafe_code)]
+
 pub mod device;
 
 pub use burn;

@@ -46,6 +46,11 @@ impl Layout {
         self.entries.iter().map(|entry| (entry.name.as_str(), entry.shape.as_slice(), entry.start))
     }
 
+    /// The first index of parameter tensor `index` in the flat vector.
+    pub(crate) fn start(&self, index: usize) -> usize {
+        self.entries[index].start
+    }
+
     /// Parameter tensor `index` of all members, flattened: `[P, n]`. With P = 1 this is a view.
     ///
     /// # Panics

@@ -28,9 +28,18 @@ pub struct MlpCritic {
     action: usize,
 }
 
-/// What a recorded forward pass keeps: each layer's input and weight.
-#[derive(Debug, Clone)]
-pub struct MlpTape(Vec<(Tensor<4>, Tensor<4>)>);
+/// What a recorded forward pass keeps.
+#[derive(Debug)]
+pub struct MlpTape(Tape);
+
+#[derive(Debug)]
+enum Tape {
+    /// Each layer's input and weight.
+    Tensors(Vec<(Tensor<4>, Tensor<4>)>),
+    /// Slices, on a host device.
+    #[cfg(feature = "flex")]
+    Host(crate::host::mlp::Tape),
+}
 
 impl MlpActor {
     /// An actor network `observation → hidden… → output`.
@@ -83,6 +92,21 @@ impl Mlp {
         &self.sizes
     }
 
+    /// K.
+    pub(crate) fn ensemble(&self) -> usize {
+        self.ensemble
+    }
+
+    /// N.
+    pub(crate) fn size(&self) -> usize {
+        self.layout.size()
+    }
+
+    /// Where the weights and the biases of a layer begin among a member's parameters.
+    pub(crate) fn starts(&self, layer: usize) -> [usize; 2] {
+        [self.layout.start(2 * layer), self.layout.start(2 * layer + 1)]
+    }
+
     fn layers(&self) -> usize {
         self.sizes.len() - 1
     }
@@ -117,14 +141,32 @@ impl Mlp {
 
     /// The outputs `[P, K, B, out]` for inputs `[P or 1, 1 or K, B, in]`.
     pub fn forward(&self, parameters: &Tensor<2>, input: Tensor<4>) -> Tensor<4> {
+        #[cfg(feature = "flex")]
+        if let Some((output, _)) = crate::host::mlp::record(self, parameters, &input) {
+            return output;
+        }
         self.run(parameters, input, |_, _| ())
     }
 
     /// The outputs, and what it takes to pull a gradient back.
     pub fn record(&self, parameters: &Tensor<2>, input: Tensor<4>) -> (Tensor<4>, MlpTape) {
-        let mut tape = Vec::with_capacity(self.layers());
-        let output = self.run(parameters, input, |signal, weight| tape.push((signal.clone(), weight)));
-        (output, MlpTape(tape))
+        #[cfg(feature = "flex")]
+        if let Some((output, tape)) = crate::host::mlp::record(self, parameters, &input) {
+            return (output, MlpTape(Tape::Host(tape)));
+        }
+        let (output, layers) = self.record_layers(parameters, input);
+        (output, MlpTape(Tape::Tensors(layers)))
+    }
+
+    /// The outputs, and each layer's input and weight.
+    fn record_layers(
+        &self,
+        parameters: &Tensor<2>,
+        input: Tensor<4>,
+    ) -> (Tensor<4>, Vec<(Tensor<4>, Tensor<4>)>) {
+        let mut layers = Vec::with_capacity(self.layers());
+        let output = self.run(parameters, input, |signal, weight| layers.push((signal.clone(), weight)));
+        (output, layers)
     }
 
     /// The gradient `[P, N]` of the parameters, for the gradient `[P, K, B, out]` of the output.
@@ -132,9 +174,14 @@ impl Mlp {
     /// With `x_l` the input of layer l and `d_l` the gradient of its output:
     /// `∂W_l = x_lᵀ d_l`, `∂b_l = Σ_B d_l`, `d_{l-1} = (d_l W_lᵀ) ⊙ [x_l > 0]`.
     pub fn gradient(&self, tape: MlpTape, output: Tensor<4>) -> Tensor<2> {
+        let layers = match tape.0 {
+            Tape::Tensors(layers) => layers,
+            #[cfg(feature = "flex")]
+            Tape::Host(tape) => return tape.gradient(self, &output),
+        };
         let mut pieces = Vec::with_capacity(self.layout.len());
         let mut gradient = output;
-        for (layer, (input, weight)) in tape.0.into_iter().enumerate().rev() {
+        for (layer, (input, weight)) in layers.into_iter().enumerate().rev() {
             pieces.push(flatten(gradient.clone().sum_dim(2)));
             pieces.push(flatten(input.clone().transpose().matmul(gradient.clone())));
             if layer > 0 {
@@ -147,8 +194,13 @@ impl Mlp {
 
     /// The gradient `[P, K, B, columns]` of the input's last columns, for the gradient of the output.
     pub fn input_gradient(&self, tape: MlpTape, output: Tensor<4>, columns: usize) -> Tensor<4> {
+        let layers = match tape.0 {
+            Tape::Tensors(layers) => layers,
+            #[cfg(feature = "flex")]
+            Tape::Host(tape) => return tape.input_gradient(self, &output, columns),
+        };
         let mut gradient = output;
-        for (layer, (input, weight)) in tape.0.into_iter().enumerate().rev() {
+        for (layer, (input, weight)) in layers.into_iter().enumerate().rev() {
             if layer > 0 {
                 gradient = below(gradient, weight, input);
             } else {
@@ -170,7 +222,7 @@ impl Mlp {
         input: Tensor<4>,
         loss: impl FnOnce(Tensor<4>) -> Tensor<1>,
     ) -> (Tensor<1>, Tensor<2>) {
-        let (output, MlpTape(tape)) = self.record(parameters, input);
+        let (output, tape) = self.record_layers(parameters, input);
         let tape: Vec<_> =
             tape.into_iter().map(|(input, weight)| (input, weight.autodiff().require_grad())).collect();
         // The gradient of the output with respect to itself, then down through the layers.

@@ -17,7 +17,6 @@ pub use mlp::{Mlp, MlpActor, MlpCritic, MlpTape};
 pub use module::{ActorModule, CriticModule, ModuleActor, ModuleCritic, ModuleTape};
 
 use crate::Result;
-use crate::gradient::value_and_gradient_with;
 use crate::random::RandomStream;
 
 /// A differentiable function whose parameters `[P, N]` are handed in.
@@ -77,25 +76,10 @@ pub fn minimum(value: Tensor<3>) -> Tensor<2> {
     value.min_dim(1).squeeze_dim(1)
 }
 
-/// One value `[P, B]` of the critics (their [`minimum`], say) as a function of a tracked action, for an actor's loss;
-/// the critics' parameters are constants.
-///
-/// A critic's pull-back is not burn's, so the value enters the graph by its linearisation at the action: the same value
-/// and the same gradient.
-pub fn value_of_action<C: Critic>(
-    critic: &C,
-    parameters: &Tensor<2>,
-    observation: Tensor<3>,
-    action: Tensor<3>,
-    select: impl FnOnce(Tensor<3>) -> Tensor<2>,
-) -> Tensor<2> {
-    let point = action.clone().without_autodiff();
-    let (values, tape) = critic.record(parameters, observation, point.clone());
-    let (value, _, gradient) = value_and_gradient_with(values, |values| {
-        let value = select(values);
-        (value.clone().sum_dim(1).flatten::<1>(0, 1), value.without_autodiff())
-    });
-    let slope = critic.action_gradient(tape, gradient);
-    let change = ((action - point.autodiff()) * slope.autodiff()).sum_dim(2).squeeze_dim(2);
-    value.autodiff() + change
+/// The gradient of [`minimum`], `[P, K, B]`, given its value: 1 for the smallest of a row, in equal shares where several
+/// are (as `PyTorch`'s `amin` has it).
+pub fn minimum_gradient(value: Tensor<3>, minimum: Tensor<2>) -> Tensor<3> {
+    let precision = value.dtype();
+    let smallest = value.lower_equal(minimum.unsqueeze_dim(1)).float().cast(precision);
+    smallest.clone() / smallest.sum_dim(1)
 }

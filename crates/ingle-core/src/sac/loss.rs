@@ -1,8 +1,9 @@
-//! SAC's losses and target, per member. `log_prob` is `[P, B]`, values `[P, K, B]`; results are `[P]` or `[P, B]`.
+//! SAC's target and losses, per member, with their gradients. `log_prob` is `[P, B]`, values are `[P, K, B]`; losses are
+//! `[P]`.
 
 use burn::tensor::Tensor;
 
-use crate::network::minimum;
+use crate::network::{minimum, minimum_gradient};
 
 /// `y = R + discount · (min_k Q̄_k(s′, a′) − α · log π′)`, `[P, B]`.
 pub(super) fn target(
@@ -15,22 +16,45 @@ pub(super) fn target(
     reward + discount * (minimum(next_value) - alpha * next_log_prob)
 }
 
-/// `L_Q = Σ_k mean_B w · ½ (Q_k − y)²`.
-pub(super) fn critic(value: Tensor<3>, target: Tensor<2>, weight: Option<Tensor<2>>) -> Tensor<1> {
-    let squared = (value - target.unsqueeze_dim(1)).square().mul_scalar(0.5);
+/// `L_Q = Σ_k mean_B w · ½ (Q_k − y)²` and `∂L_Q/∂Q_k = w (Q_k − y) / B`, for the errors `Q − y` `[P, K, B]`.
+pub(super) fn critic(error: Tensor<3>, weight: Option<Tensor<2>>) -> (Tensor<1>, Tensor<3>) {
+    let batch = error.dims()[2] as f64;
     let weighted = match weight {
-        Some(weight) => squared * weight.unsqueeze_dim(1),
-        None => squared,
+        Some(weight) => error.clone() * weight.unsqueeze_dim(1),
+        None => error.clone(),
     };
-    weighted.mean_dim(2).sum_dim(1).flatten::<1>(0, 2)
+    let gradient = weighted.div_scalar(batch);
+    let loss = (gradient.clone() * error).sum_dim(2).sum_dim(1).mul_scalar(0.5).flatten::<1>(0, 2);
+    (loss, gradient)
 }
 
-/// `L_π = mean_B (α · log π̃ − min_k Q_k(s, ã))`.
-pub(super) fn actor(alpha: Tensor<2>, log_prob: Tensor<2>, value: Tensor<2>) -> Tensor<1> {
-    (alpha * log_prob - value).mean_dim(1).flatten::<1>(0, 1)
+/// What the actor's loss moves.
+pub(super) struct ActorLoss {
+    pub(super) loss: Tensor<1>,
+    /// `∂L_π/∂Q_k`, `[P, K, B]`.
+    pub(super) value: Tensor<3>,
+    /// `∂L_π/∂ log π̃`, `[P, 1]`: the same for every row.
+    pub(super) log_prob: Tensor<2>,
 }
 
-/// `L_α = −log α · mean_B(log π̃ + H̄)`, with log π̃ held constant.
-pub(super) fn temperature(log_alpha: Tensor<2>, log_prob: Tensor<2>, target_entropy: Tensor<2>) -> Tensor<1> {
-    (log_alpha * (log_prob + target_entropy).mean_dim(1)).neg().flatten::<1>(0, 1)
+/// `L_π = mean_B (α · log π̃ − min_k Q_k(s, ã))`, so that `∂L_π/∂ log π̃ = α / B`, and `∂L_π/∂Q_k = −1 / B` for the smallest.
+pub(super) fn actor(alpha: Tensor<2>, log_prob: Tensor<2>, value: Tensor<3>) -> ActorLoss {
+    let batch = value.dims()[2] as f64;
+    let smallest = minimum(value.clone());
+    let loss = (alpha.clone() * log_prob - smallest.clone()).mean_dim(1).flatten::<1>(0, 1);
+    ActorLoss {
+        loss,
+        value: minimum_gradient(value, smallest).div_scalar(-batch),
+        log_prob: alpha.div_scalar(batch),
+    }
+}
+
+/// `L_α = −log α · mean_B(log π̃ + H̄)` and `∂L_α/∂ log α = −mean_B(log π̃ + H̄)`, `[P, 1]`, with log π̃ held constant.
+pub(super) fn temperature(
+    log_alpha: Tensor<2>,
+    log_prob: Tensor<2>,
+    target_entropy: Tensor<2>,
+) -> (Tensor<1>, Tensor<2>) {
+    let gradient = (log_prob + target_entropy).mean_dim(1).neg();
+    ((log_alpha * gradient.clone()).flatten::<1>(0, 1), gradient)
 }

@@ -15,17 +15,28 @@ const LARGEST_ACTION: f64 = 1.0 - 1.0 / 1_048_576.0;
 #[derive(Debug, Clone)]
 pub struct SquashedGaussian {
     mean: Tensor<3>,
+    raw_log_std: Tensor<3>,
+}
+
+/// What a recorded action keeps for its pull-back.
+#[derive(Debug, Clone)]
+pub struct ActionTape {
+    action: Tensor<3>,
+    /// `σ·ε`.
+    spread: Tensor<3>,
     log_std: Tensor<3>,
+    raw_log_std: Tensor<3>,
 }
 
 impl SquashedGaussian {
     /// Reads the actor's outputs `[P, B, 2A]`: means first, then log σ, clamped to `[−20, 2]`.
     pub fn new(outputs: Tensor<3>) -> Self {
         let action = outputs.dims()[2] / 2;
-        Self {
-            mean: outputs.clone().narrow(2, 0, action),
-            log_std: outputs.narrow(2, action, action).clamp(LOG_STD.0, LOG_STD.1),
-        }
+        Self { mean: outputs.clone().narrow(2, 0, action), raw_log_std: outputs.narrow(2, action, action) }
+    }
+
+    fn log_std(&self) -> Tensor<3> {
+        self.raw_log_std.clone().clamp(LOG_STD.0, LOG_STD.1)
     }
 
     /// The deterministic action, `tanh(mean)`.
@@ -35,31 +46,57 @@ impl SquashedGaussian {
 
     /// The action `a = tanh(u)`, `u = mean + σ·ε`, for standard normal noise ε.
     pub fn sample(self, noise: Tensor<3>) -> Tensor<3> {
-        (self.mean + self.log_std.exp() * noise).tanh()
+        let spread = self.log_std().exp() * noise;
+        (self.mean + spread).tanh()
     }
 
     /// The action for noise ε, and its log-probability `[P, B]`:
     /// `Σ_j [−ε_j²/2 − log σ_j − ½ log 2π − 2 (log 2 − u_j − softplus(−2u_j))]`.
     pub fn sample_with_log_prob(self, noise: Tensor<3>) -> (Tensor<3>, Tensor<2>) {
-        let Self { mean, log_std } = self;
-        let unsquashed = mean + log_std.clone().exp() * noise.clone();
+        let (action, log_prob, _) = self.record(noise);
+        (action, log_prob)
+    }
+
+    /// As [`Self::sample_with_log_prob`], and what it takes to pull gradients back.
+    pub fn record(self, noise: Tensor<3>) -> (Tensor<3>, Tensor<2>, ActionTape) {
+        let log_std = self.log_std();
+        let spread = log_std.clone().exp() * noise.clone();
+        let unsquashed = self.mean + spread.clone();
         // A threshold of 40 is beyond where softplus(x) = x even in float64.
         let softplus = activation::softplus_with_threshold(unsquashed.clone().mul_scalar(-2.0), 1.0, 40.0);
         let log_slope = (unsquashed.clone() + softplus).neg().add_scalar(LN_2).mul_scalar(2.0);
-        let gaussian = noise.square().mul_scalar(-0.5) - log_std;
+        let gaussian = noise.square().mul_scalar(-0.5) - log_std.clone();
         let log_prob = (gaussian - log_slope).sub_scalar(0.5 * (2.0 * PI).ln()).sum_dim(2).squeeze_dim(2);
-        (unsquashed.tanh(), log_prob)
+        let action = unsquashed.tanh();
+        let tape = ActionTape { action: action.clone(), spread, log_std, raw_log_std: self.raw_log_std };
+        (action, log_prob, tape)
     }
 
     /// The log-probability `[P, B]` of actions `[P, B, A]`, `ε_j = (atanh(a_j) − mean_j) / σ_j`:
     /// `Σ_j [−ε_j²/2 − log σ_j − ½ log 2π − log(1 − a_j²)]`. Actions beyond ±(1 − 2⁻²⁰) are taken for those.
     pub fn log_prob(self, action: Tensor<3>) -> Tensor<2> {
-        let Self { mean, log_std } = self;
+        let log_std = self.log_std();
         let action = action.clamp(-LARGEST_ACTION, LARGEST_ACTION);
         let (above, below) = (action.clone().add_scalar(1.0).log(), action.neg().add_scalar(1.0).log());
         let unsquashed = (above.clone() - below.clone()).mul_scalar(0.5);
-        let noise = (unsquashed - mean) / log_std.clone().exp();
+        let noise = (unsquashed - self.mean) / log_std.clone().exp();
         let gaussian = noise.square().mul_scalar(-0.5) - log_std;
         (gaussian - above - below).sub_scalar(0.5 * (2.0 * PI).ln()).sum_dim(2).squeeze_dim(2)
+    }
+}
+
+impl ActionTape {
+    /// Pulls the gradients of the action `[P, B, A]` and of the log-probability (`[P, B]`, or `[P, 1]`
+    /// where it is the same for every row) back to the actor's outputs.
+    ///
+    /// With `∂a/∂u = 1 − a²` and `∂ log π/∂u = 2a`: `d_u = d_a (1 − a²) + 2a · d_log π`, `d_mean = d_u`, and
+    /// `d_log σ = d_u · σε − d_log π` where log σ was not clamped.
+    pub fn gradient(self, action: Tensor<3>, log_prob: Tensor<2>) -> Tensor<3> {
+        let log_prob: Tensor<3> = log_prob.unsqueeze_dim(2);
+        let slope = self.action.clone().square().neg().add_scalar(1.0);
+        let mean = action * slope + self.action.mul_scalar(2.0) * log_prob.clone();
+        let free = self.raw_log_std.equal(self.log_std).float().cast(mean.dtype());
+        let log_std = (mean.clone() * self.spread - log_prob) * free;
+        Tensor::cat(vec![mean, log_std], 2)
     }
 }

@@ -4,9 +4,8 @@ use burn::tensor::{DType, Device, Tensor, TensorCreationOptions};
 
 use super::policy::SquashedGaussian;
 use super::{SacConfig, SacState, Temperature, loss};
-use crate::gradient::{value_and_gradient, value_and_gradient_with};
 use crate::learner::{Act, Acting, ExplicitNoise, LearnerCore, LogProbability, check_acting};
-use crate::network::{Actor, Critic, MlpActor, MlpCritic, minimum, value_of_action};
+use crate::network::{Actor, Critic, MlpActor, MlpCritic};
 use crate::optimiser::{Adam, PerMember, Trainable, polyak};
 use crate::random::{RandomStream, normal_noise};
 use crate::sample::{Expected, Transitions};
@@ -86,35 +85,33 @@ impl<A: Actor, C: Critic> Sac<A, C> {
 
         // 2. The critics.
         let (value, tape) = self.critic.record(&state.critic.parameters, observation.clone(), action);
-        let td_error = (value.clone() - target.clone().unsqueeze_dim(1)).abs().mean_dim(1).squeeze_dim(1);
         let mean_value = value.clone().mean_dim(2).mean_dim(1).flatten::<1>(0, 2);
-        let (critic_loss, gradient) =
-            value_and_gradient(value, |value| loss::critic(value, target, importance_weight));
+        let error = value - target.unsqueeze_dim(1);
+        let td_error = error.clone().abs().mean_dim(1).squeeze_dim(1);
+        let (critic_loss, gradient) = loss::critic(error, importance_weight);
         state.critic.step(&self.adam, self.critic.gradient(tape, gradient));
 
         // 3. The actor, through the updated critics, which are constants here.
         let (outputs, actor_tape) = self.actor.record(&state.actor.parameters, observation.clone());
-        let (log_prob, actor_loss, gradient) = value_and_gradient_with(outputs, |outputs| {
-            let (action, log_prob) = SquashedGaussian::new(outputs).sample_with_log_prob(noise.current);
-            let value = value_of_action(&self.critic, &state.critic.parameters, observation, action, minimum);
-            (loss::actor(alpha.clone(), log_prob.clone(), value), log_prob.without_autodiff())
-        });
-        state.actor.step(&self.adam, self.actor.gradient(actor_tape, gradient));
+        let (action, log_prob, action_tape) = SquashedGaussian::new(outputs).record(noise.current);
+        let (value, critic_tape) = self.critic.record(&state.critic.parameters, observation, action);
+        let actor_loss = loss::actor(alpha.clone(), log_prob.clone(), value);
+        let action = self.critic.action_gradient(critic_tape, actor_loss.value);
+        let outputs = action_tape.gradient(action, actor_loss.log_prob);
+        state.actor.step(&self.adam, self.actor.gradient(actor_tape, outputs));
 
         let mut metrics = Metrics::default();
         metrics.push("critic_loss", critic_loss);
-        metrics.push("actor_loss", actor_loss);
+        metrics.push("actor_loss", actor_loss.loss);
         metrics.push("mean_value", mean_value);
         metrics.push("entropy", log_prob.clone().mean_dim(1).neg().flatten::<1>(0, 1));
         metrics.push("temperature", alpha.flatten::<1>(0, 1));
 
         // 4. The temperature.
         if matches!(self.config.temperature, Temperature::Learned(_)) {
-            let target_entropy = state.target_entropy.clone();
+            let log_alpha = state.log_alpha.parameters.clone();
             let (temperature_loss, gradient) =
-                value_and_gradient(state.log_alpha.parameters.clone(), |log_alpha| {
-                    loss::temperature(log_alpha, log_prob, target_entropy)
-                });
+                loss::temperature(log_alpha, log_prob, state.target_entropy.clone());
             state.log_alpha.step(&Adam { max_gradient_norm: None, ..self.adam }, gradient);
             metrics.push("temperature_loss", temperature_loss);
         }

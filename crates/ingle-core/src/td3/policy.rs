@@ -7,6 +7,11 @@ pub(super) fn action(outputs: Tensor<3>) -> Tensor<3> {
     outputs.tanh()
 }
 
+/// Pulls the gradient of the action back to the outputs: `d_u = d_a (1 − a²)`.
+pub(super) fn gradient(action: Tensor<3>, gradient: Tensor<3>) -> Tensor<3> {
+    gradient * action.square().neg().add_scalar(1.0)
+}
+
 /// `clip(π(s) + σ·ε, −1, 1)`, for standard normal noise ε and σ `[P, 1]`.
 pub(super) fn explore(action: Tensor<3>, noise: Tensor<3>, deviation: Tensor<2>) -> Tensor<3> {
     (action + noise * deviation.unsqueeze_dim(2)).clamp(-1.0, 1.0)

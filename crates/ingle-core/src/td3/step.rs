@@ -3,9 +3,8 @@
 use burn::tensor::{DType, Device, Tensor, TensorCreationOptions};
 
 use super::{Td3Config, Td3State, loss, policy};
-use crate::gradient::value_and_gradient;
 use crate::learner::{Act, Acting, ExplicitNoise, LearnerCore, check_acting};
-use crate::network::{Actor, Critic, MlpActor, MlpCritic, value_of_action};
+use crate::network::{Actor, Critic, MlpActor, MlpCritic};
 use crate::optimiser::{Adam, PerMember, Trainable, polyak};
 use crate::random::{RandomStream, normal_noise};
 use crate::sample::{Expected, Transitions};
@@ -82,10 +81,10 @@ impl<A: Actor, C: Critic> Td3<A, C> {
 
         // 2. The critics.
         let (value, tape) = self.critic.record(&state.critic.parameters, observation.clone(), action.clone());
-        let td_error = (value.clone() - target.clone().unsqueeze_dim(1)).abs().mean_dim(1).squeeze_dim(1);
         let mean_value = value.clone().mean_dim(2).mean_dim(1).flatten::<1>(0, 2);
-        let (critic_loss, gradient) =
-            value_and_gradient(value, |value| loss::critic(value, target, importance_weight));
+        let error = value - target.unsqueeze_dim(1);
+        let td_error = error.clone().abs().mean_dim(1).squeeze_dim(1);
+        let (critic_loss, gradient) = loss::critic(error, importance_weight);
         state.critic.step(&self.adam, self.critic.gradient(tape, gradient));
 
         let mut metrics = Metrics::default();
@@ -96,25 +95,24 @@ impl<A: Actor, C: Critic> Td3<A, C> {
         state.updates += 1;
         if state.updates.is_multiple_of(self.config.policy_delay) {
             let (outputs, actor_tape) = self.actor.record(&state.actor.parameters, observation.clone());
-            let (actor_loss, gradient) = value_and_gradient(outputs, |outputs| {
-                let proposed = policy::action(outputs);
-                let first = |value: Tensor<3>| value.narrow(1, 0, 1).squeeze_dim(1);
-                let value = value_of_action(
-                    &self.critic,
-                    &state.critic.parameters,
-                    observation,
-                    proposed.clone(),
-                    first,
-                );
-                match self.config.behaviour_cloning {
-                    Some(_) => {
-                        loss::actor_with_cloning(value, proposed, action, state.behaviour_cloning.clone())
-                    }
-                    None => loss::actor(value),
+            let proposed = policy::action(outputs);
+            let (value, critic_tape) =
+                self.critic.record(&state.critic.parameters, observation, proposed.clone());
+            let actor_loss = match self.config.behaviour_cloning {
+                Some(_) => {
+                    let alpha = state.behaviour_cloning.clone();
+                    loss::actor_with_cloning(&value, proposed.clone(), action, alpha)
                 }
-            });
+                None => loss::actor(&value),
+            };
+            let through_critics = self.critic.action_gradient(critic_tape, actor_loss.value);
+            let gradient = match actor_loss.action {
+                Some(directly) => through_critics + directly,
+                None => through_critics,
+            };
+            let gradient = policy::gradient(proposed, gradient);
             state.actor.step(&self.adam, self.actor.gradient(actor_tape, gradient));
-            metrics.push("actor_loss", actor_loss);
+            metrics.push("actor_loss", actor_loss.loss);
             polyak(&mut state.target_critic, &state.critic.parameters, &state.tau);
             polyak(&mut state.target_actor, &state.actor.parameters, &state.tau);
         }

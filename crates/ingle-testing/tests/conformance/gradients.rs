@@ -1,7 +1,6 @@
 //! Gradients against central differences, in float64.
 
 use burn::tensor::{DType, Device, Tensor, TensorCreationOptions, TensorData};
-use ingle::gradient::value_and_gradient;
 use ingle::nested::ImitationSample;
 use ingle::nested::ail::{Ail, AilConfig, AilLoss, AilNoise, AilState};
 use ingle::nested::rnd::{Rnd, RndConfig, RndState};
@@ -170,8 +169,8 @@ fn squashed_gaussian() {
         (action * slope).sum_dim(2).squeeze_dim::<2>(2).sum_dim(1).flatten::<1>(0, 1)
             + log_prob.sum_dim(1).flatten::<1>(0, 1)
     };
-    let (_, gradient) =
-        value_and_gradient(outputs.clone(), |outputs| loss(outputs, slope.clone(), noise.clone()));
+    let (_, log_prob, tape) = SquashedGaussian::new(outputs.clone()).record(noise.clone());
+    let gradient = tape.gradient(slope.clone(), log_prob.ones_like());
     check("policy", &outputs, &gradient, |outputs| {
         values(&loss(outputs, slope.clone(), noise.clone()).sum())[0]
     });
@@ -230,11 +229,9 @@ fn the_log_probability_stays_finite() {
             let outputs: Tensor<3> = Tensor::from_data(outputs, (&flex(), precision));
             let noise: Tensor<3> =
                 Tensor::from_data(TensorData::new(vec![1.5], [1, 1, 1]), (&flex(), precision));
-            let (loss, gradient) = value_and_gradient(outputs, |outputs| {
-                let (action, log_prob) = SquashedGaussian::new(outputs).sample_with_log_prob(noise);
-                log_prob.flatten::<1>(0, 1) + action.flatten::<1>(0, 2)
-            });
-            let all = [values(&loss), values(&gradient)].concat();
+            let (action, log_prob, tape) = SquashedGaussian::new(outputs).record(noise);
+            let gradient = tape.gradient(action.ones_like(), log_prob.ones_like());
+            let all = [values(&action), values(&log_prob), values(&gradient)].concat();
             assert!(all.iter().all(|value| value.is_finite()), "{mean} {log_std} {precision:?}: {all:?}");
         }
     }

@@ -1,0 +1,271 @@
+//! The loops: matrix products, and passes over slices compiled for the instructions of the CPU at hand.
+//!
+//! The only unsafe code of this crate: the call of `gemm`, which takes pointers, and the call of a function compiled for
+//! instructions that were found at run time. Each has its argument where it stands.
+#![allow(unsafe_code)]
+
+use std::cell::RefCell;
+use std::fmt::Debug;
+use std::ops::{Add, AddAssign, Div, Mul, Sub};
+use std::thread::LocalKey;
+
+use burn::tensor::Element;
+pub(super) use gemm::Parallelism;
+
+/// float32 or float64.
+pub(crate) trait Real:
+    Element
+    + bytemuck::Pod
+    + Debug
+    + Add<Output = Self>
+    + AddAssign
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + PartialOrd
+{
+    const ZERO: Self;
+    const ONE: Self;
+    fn sqrt(self) -> Self;
+    fn from_f64(value: f64) -> Self;
+    /// Itself, or 0.
+    fn where_true(self, keep: bool) -> Self;
+    /// Where this thread keeps buffers to use again.
+    fn pool() -> &'static LocalKey<RefCell<Vec<Vec<Self>>>>;
+}
+
+macro_rules! real {
+    ($type:ty, $bits:ty) => {
+        impl Real for $type {
+            const ZERO: Self = 0.0;
+            const ONE: Self = 1.0;
+
+            #[inline(always)]
+            fn sqrt(self) -> Self {
+                <$type>::sqrt(self)
+            }
+
+            #[inline(always)]
+            fn from_f64(value: f64) -> Self {
+                value as Self
+            }
+
+            #[inline(always)]
+            fn where_true(self, keep: bool) -> Self {
+                // Bits, and not a choice: the compiler would make it a conditional store.
+                Self::from_bits(self.to_bits() & <$bits>::from(keep).wrapping_neg())
+            }
+
+            fn pool() -> &'static LocalKey<RefCell<Vec<Vec<Self>>>> {
+                thread_local!(static POOL: RefCell<Vec<Vec<$type>>> = const { RefCell::new(Vec::new()) });
+                &POOL
+            }
+        }
+    };
+}
+
+real!(f32, u32);
+real!(f64, u64);
+
+/// How many buffers a thread keeps: more than an update has at one time.
+const POOLED: usize = 32;
+
+/// A buffer of `length` elements with arbitrary values, used before if one of that length is at hand: an update then
+/// neither asks the system for memory nor clears it.
+pub(super) fn take<T: Real>(length: usize) -> Vec<T> {
+    let reused = T::pool().with_borrow_mut(|pool| {
+        let index = pool.iter().rposition(|buffer| buffer.len() == length)?;
+        Some(pool.swap_remove(index))
+    });
+    reused.unwrap_or_else(|| vec![T::ZERO; length])
+}
+
+/// Hands a buffer back to [`take`].
+pub(super) fn give_back<T: Real>(buffer: Vec<T>) {
+    T::pool().with_borrow_mut(|pool| {
+        if pool.len() == POOLED {
+            pool.swap_remove(0);
+        }
+        pool.push(buffer);
+    });
+}
+
+/// A matrix in a slice, read with strides.
+#[derive(Clone, Copy)]
+pub(super) struct Matrix<'a, T> {
+    values: &'a [T],
+    rows: usize,
+    columns: usize,
+    row_stride: usize,
+    column_stride: usize,
+}
+
+impl<'a, T> Matrix<'a, T> {
+    /// `rows × columns`, row after row.
+    pub(super) fn new(values: &'a [T], rows: usize, columns: usize) -> Self {
+        assert_eq!(values.len(), rows * columns, "a matrix of {rows} × {columns}");
+        Self { values, rows, columns, row_stride: columns, column_stride: 1 }
+    }
+
+    pub(super) fn transposed(self) -> Self {
+        Self {
+            rows: self.columns,
+            columns: self.rows,
+            row_stride: self.column_stride,
+            column_stride: self.row_stride,
+            ..self
+        }
+    }
+}
+
+/// `out = a · b`, row after row.
+pub(super) fn product<T: Real>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T>, threads: Parallelism) {
+    let (m, k, n) = (a.rows, a.columns, b.columns);
+    assert_eq!(k, b.rows, "the inner sizes of a product");
+    assert_eq!(out.len(), m * n, "the size of a product");
+    // SAFETY: `Matrix::new` checked that both operands' slices hold rows × columns elements, and transposing only swaps
+    // sizes together with strides, so every element that gemm reads is inside them. It writes the m × n elements of
+    // `out`, whose length is checked above; `out` is borrowed mutably, so it overlaps neither operand. f32 and f64, the
+    // only types that implement `Real`, are types that gemm handles.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            out.as_mut_ptr(),
+            1,
+            n.cast_signed(),
+            false,
+            a.values.as_ptr(),
+            a.column_stride.cast_signed(),
+            a.row_stride.cast_signed(),
+            b.values.as_ptr(),
+            b.column_stride.cast_signed(),
+            b.row_stride.cast_signed(),
+            T::ZERO,
+            T::ONE,
+            false,
+            false,
+            false,
+            threads,
+        );
+    }
+}
+
+/// Compiles a pass twice, for any CPU and for AVX2, and runs the one that fits. The results are the same, bit for bit:
+/// the compiler neither reorders sums nor contracts products.
+macro_rules! vectorised {
+    ($(#[$attribute:meta])* $visibility:vis fn $name:ident<T: Real>($($argument:ident: $type:ty),* $(,)?) $body:block) => {
+        $(#[$attribute])*
+        $visibility fn $name<T: Real>($($argument: $type),*) {
+            #[inline(always)]
+            fn everywhere<T: Real>($($argument: $type),*) $body
+
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2")]
+                fn avx2<T: Real>($($argument: $type),*) {
+                    everywhere($($argument),*);
+                }
+                if std::arch::is_x86_feature_detected!("avx2") {
+                    // SAFETY: the instructions it was compiled for were just found.
+                    return unsafe { avx2($($argument),*) };
+                }
+            }
+            everywhere($($argument),*);
+        }
+    };
+}
+
+vectorised! {
+    /// Adds a bias to every row.
+    pub(super) fn add_bias<T: Real>(rows: &mut [T], bias: &[T]) {
+        for row in rows.chunks_exact_mut(bias.len()) {
+            for (value, bias) in row.iter_mut().zip(bias) {
+                *value += *bias;
+            }
+        }
+    }
+}
+
+vectorised! {
+    /// Adds a bias to every row, then `max(·, 0)`; not-a-number stays.
+    pub(super) fn add_bias_relu<T: Real>(rows: &mut [T], bias: &[T]) {
+        for row in rows.chunks_exact_mut(bias.len()) {
+            for (value, bias) in row.iter_mut().zip(bias) {
+                let sum = *value + *bias;
+                *value = if sum < T::ZERO { T::ZERO } else { sum };
+            }
+        }
+    }
+}
+
+vectorised! {
+    /// `gradient ⊙ [output > 0]`.
+    pub(super) fn mask<T: Real>(gradient: &mut [T], output: &[T]) {
+        for (gradient, output) in gradient.iter_mut().zip(output) {
+            *gradient = gradient.where_true(*output > T::ZERO);
+        }
+    }
+}
+
+vectorised! {
+    /// `gradient · weight ⊙ [output > 0]`: a row of the gradient below a single output.
+    pub(super) fn masked_multiple<T: Real>(below: &mut [T], gradient: T, weight: &[T], output: &[T]) {
+        for ((below, output), weight) in below.iter_mut().zip(output).zip(weight) {
+            *below = (gradient * *weight).where_true(*output > T::ZERO);
+        }
+    }
+}
+
+vectorised! {
+    /// Sums of columns.
+    pub(super) fn column_sums<T: Real>(sums: &mut [T], rows: &[T]) {
+        sums.fill(T::ZERO);
+        for row in rows.chunks_exact(sums.len()) {
+            for (sum, value) in sums.iter_mut().zip(row) {
+                *sum += *value;
+            }
+        }
+    }
+}
+
+/// One member's Adam step, as numbers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AdamStep<T> {
+    pub(super) beta_1: T,
+    pub(super) beta_2: T,
+    /// `lr · √w₂ / w₁`.
+    pub(super) rate: T,
+    /// `ε √w₂`.
+    pub(super) epsilon: T,
+}
+
+vectorised! {
+    /// Decayed sums and parameters in one pass; the rule is [`crate::optimiser::Trainable`]'s.
+    pub(super) fn adam<T: Real>(
+        parameters: &mut [T],
+        gradient_sum: &mut [T],
+        square_sum: &mut [T],
+        gradient: &[T],
+        step: AdamStep<T>,
+    ) {
+        let AdamStep { beta_1, beta_2, rate, epsilon } = step;
+        for (((parameter, sum), square), gradient) in
+            parameters.iter_mut().zip(gradient_sum).zip(square_sum).zip(gradient)
+        {
+            *sum = *sum * beta_1 + *gradient;
+            *square = *square * beta_2 + *gradient * *gradient;
+            *parameter = *parameter - *sum / (square.sqrt() + epsilon) * rate;
+        }
+    }
+}
+
+vectorised! {
+    /// `target ← target + τ (parameters − target)`.
+    pub(super) fn average<T: Real>(target: &mut [T], parameters: &[T], tau: T) {
+        for (target, parameter) in target.iter_mut().zip(parameters) {
+            *target = *target + (*parameter - *target) * tau;
+        }
+    }
+}

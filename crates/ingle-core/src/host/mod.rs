@@ -1,0 +1,39 @@
+//! What the CPU does faster on slices than tensor by tensor.
+//!
+//! burn's flex device keeps tensors in the host's memory. There the built-in network's passes ([`mlp`]) and the
+//! optimiser's ([`optimiser`]) run on that memory in place: no output is cleared or copied before it is written, bias and
+//! `ReLU` take one pass, Adam one over all parameters. The rest of an update (losses, policies, targets) are tensors as
+//! everywhere; their gradients are burn's. On every other device these functions hand `None` back, and the callers'
+//! tensor operations do the same work.
+
+mod kernels;
+pub(crate) mod mlp;
+pub(crate) mod optimiser;
+
+use burn::tensor::{DType, Tensor, TensorData};
+use burn_flex::{Flex, FlexTensor};
+
+use kernels::Real;
+
+/// A plain (untracked) tensor of a flex device, to be read as a slice.
+struct Values(FlexTensor);
+
+impl Values {
+    /// None for tensors of other devices or types.
+    fn of<const D: usize>(tensor: &Tensor<D>) -> Option<Self> {
+        if !matches!(tensor.dtype(), DType::F32 | DType::F64) {
+            return None;
+        }
+        let tensor = tensor.clone().try_into_primitive::<Flex>().ok()?;
+        Some(Self(tensor.to_contiguous()))
+    }
+
+    fn slice<T: Real>(&self) -> &[T] {
+        self.0.as_slice().expect("a contiguous tensor of this type")
+    }
+}
+
+/// A tensor of the flex device, without a copy.
+fn tensor<T: Real, const D: usize>(values: Vec<T>, shape: [usize; D]) -> Tensor<D> {
+    Tensor::from_primitive::<Flex>(FlexTensor::from_data(TensorData::new(values, shape)))
+}

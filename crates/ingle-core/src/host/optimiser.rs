@@ -1,0 +1,99 @@
+//! Adam and the target average in one pass each.
+
+use burn::tensor::{DType, Tensor};
+use burn_flex::Flex;
+
+use super::Values;
+use super::kernels::{self, AdamStep, Real};
+use crate::optimiser::Adam;
+
+/// What an Adam step changes (all `[P, N]`) and reads.
+pub(crate) struct Step<'a> {
+    pub(crate) parameters: &'a mut Tensor<2>,
+    pub(crate) gradient_sum: &'a mut Tensor<2>,
+    pub(crate) square_sum: &'a mut Tensor<2>,
+    pub(crate) gradient: &'a Tensor<2>,
+    /// `[P, 1]` each.
+    pub(crate) learning_rate: &'a Tensor<2>,
+    pub(crate) gradient_weight: &'a Tensor<2>,
+    pub(crate) square_weight: &'a Tensor<2>,
+}
+
+/// Decays the sums, adds the gradient, and moves the parameters, if they are on a host device.
+pub(crate) fn adam(step: &mut Step<'_>, adam: &Adam) -> Option<()> {
+    match step.parameters.dtype() {
+        DType::F32 => adam_of::<f32>(step, adam),
+        DType::F64 => adam_of::<f64>(step, adam),
+        _ => None,
+    }
+}
+
+fn adam_of<T: Real>(step: &mut Step<'_>, adam: &Adam) -> Option<()> {
+    let [learning_rate, gradient_weight, square_weight] =
+        [Values::of(step.learning_rate)?, Values::of(step.gradient_weight)?, Values::of(step.square_weight)?];
+    let gradient = Values::of(step.gradient)?;
+    let members: Vec<AdamStep<T>> = learning_rate
+        .slice::<T>()
+        .iter()
+        .zip(gradient_weight.slice::<T>())
+        .zip(square_weight.slice::<T>())
+        .map(|((rate, gradient_weight), square_weight)| {
+            let root = square_weight.sqrt();
+            AdamStep {
+                beta_1: T::from_f64(adam.beta_1),
+                beta_2: T::from_f64(adam.beta_2),
+                rate: *rate * root / *gradient_weight,
+                epsilon: root * T::from_f64(adam.epsilon),
+            }
+        })
+        .collect();
+    in_place(step.parameters, |parameters: &mut [T]| {
+        in_place(step.gradient_sum, |gradient_sum: &mut [T]| {
+            in_place(step.square_sum, |square_sum: &mut [T]| {
+                let size = parameters.len() / members.len();
+                let rows = parameters
+                    .chunks_exact_mut(size)
+                    .zip(gradient_sum.chunks_exact_mut(size))
+                    .zip(square_sum.chunks_exact_mut(size))
+                    .zip(gradient.slice().chunks_exact(size))
+                    .zip(&members);
+                for ((((parameters, gradient_sum), square_sum), gradient), step) in rows {
+                    kernels::adam(parameters, gradient_sum, square_sum, gradient, *step);
+                }
+            });
+        });
+    });
+    Some(())
+}
+
+/// Polyak averaging, if the target is on a host device: `target ← target + τ (parameters − target)`, τ `[P, 1]`.
+pub(crate) fn average(target: &mut Tensor<2>, parameters: &Tensor<2>, tau: &Tensor<2>) -> Option<()> {
+    match target.dtype() {
+        DType::F32 => average_of::<f32>(target, parameters, tau),
+        DType::F64 => average_of::<f64>(target, parameters, tau),
+        _ => None,
+    }
+}
+
+fn average_of<T: Real>(target: &mut Tensor<2>, parameters: &Tensor<2>, tau: &Tensor<2>) -> Option<()> {
+    let (parameters, tau) = (Values::of(parameters)?, Values::of(tau)?);
+    in_place(target, |target: &mut [T]| {
+        let tau = tau.slice::<T>();
+        let size = target.len() / tau.len();
+        let rows = target.chunks_exact_mut(size).zip(parameters.slice().chunks_exact(size)).zip(tau);
+        for ((target, parameters), tau) in rows {
+            kernels::average(target, parameters, *tau);
+        }
+    });
+    Some(())
+}
+
+/// Changes the elements of a tensor that is on a host device. A tensor that is shared is copied first.
+fn in_place<T: Real>(tensor: &mut Tensor<2>, change: impl FnOnce(&mut [T])) {
+    tensor.inplace(|tensor| {
+        let mut values =
+            tensor.try_into_primitive::<Flex>().expect("a tensor of a flex device").to_contiguous();
+        change(values.storage_mut());
+        Tensor::from_primitive::<Flex>(values)
+    });
+}

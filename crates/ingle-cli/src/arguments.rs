@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Reinforcement learning on burn: SAC and TD3 on any device, learners that are given their samples.
 #[derive(Debug, Parser)]
@@ -37,6 +37,11 @@ pub(crate) enum Command {
         after_help = "Examples:\n  ingle bench --learner sac --batch 256 --width 256 --device flex\n  ingle bench --batch 64,256,1024 --width 64,256 --threads 1 --json\n  ingle bench --learner rnd+sac,ail+sac,rnd+ail+sac --set ail.gradient_penalty=10"
     )]
     Bench(BenchOptions),
+    /// Compare runs: a table, and learning curves as SVG and PNG.
+    #[command(
+        after_help = "Examples:\n  ingle plot runs/sac-* --threshold -150\n  ingle plot runs/rnd+sac-* runs/sac-* --out curves\n  ingle plot runs/a/* runs/b/* --group directory --metric critic_loss --out losses"
+    )]
+    Plot(PlotOptions),
     /// List the devices that are built in and there.
     Devices(DevicesOptions),
 }
@@ -146,6 +151,37 @@ pub(crate) struct BenchOptions {
     /// Print one JSON object per point
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlotOptions {
+    /// The runs' directories
+    #[arg(required = true)]
+    pub(crate) runs: Vec<PathBuf>,
+    /// What makes runs a group, which is one curve
+    #[arg(long, value_enum, default_value = "learner")]
+    pub(crate) group: GroupBy,
+    /// What to show: evaluation (the mean return), or a metric of the learner by its name
+    #[arg(long, default_value = "evaluation")]
+    pub(crate) metric: String,
+    /// A value to reach: a line in the figure, and when each run reached it
+    #[arg(long, allow_negative_numbers = true)]
+    pub(crate) threshold: Option<f64>,
+    /// Draw OUT.svg and OUT.png (in a program built with the feature plot)
+    #[arg(long, value_name = "OUT")]
+    pub(crate) out: Option<PathBuf>,
+    /// Print one JSON object per run instead of the table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What makes runs a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GroupBy {
+    /// The learner's name.
+    Learner,
+    /// The directory that the run's directory is in.
+    Directory,
 }
 
 #[derive(Debug, Args)]

@@ -6,10 +6,13 @@ mod arguments;
 mod bench;
 mod config;
 mod devices;
+#[cfg(feature = "plot")]
+mod draw;
 mod error;
 mod evaluate;
 mod flops;
 mod learner;
+mod plot;
 mod progress;
 mod source;
 mod stack;
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         Command::Train(options) => train::run(&options),
         Command::Eval(options) => evaluate::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Plot(options) => plot::run(&options),
         Command::Devices(options) => {
             devices::run(&options);
             Ok(())

@@ -24,7 +24,7 @@ use crate::{in_pool, learner, source};
 /// The files of a run directory.
 pub(crate) const CONFIG: &str = "config.toml";
 pub(crate) const STATE: &str = "state.safetensors";
-const METRICS: &str = "metrics.jsonl";
+pub(crate) const METRICS: &str = "metrics.jsonl";
 const SUMMARY: &str = "summary.json";
 const STOPPED: &str = "stopped.txt";
 

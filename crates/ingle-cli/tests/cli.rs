@@ -355,6 +355,50 @@ fn bench_prints_a_table_or_one_object_a_point() {
 }
 
 #[test]
+fn runs_are_compared() {
+    let scratch = Scratch::new();
+    for (learner, seed) in [("sac", "0"), ("sac", "1"), ("td3", "0")] {
+        let run = scratch.path(&format!("{learner}-{seed}"));
+        let arguments = ["train", learner, "--seed", seed, "--run", &run, "--set", "td3.hidden=[8]"];
+        let more = ["--set", "train.evaluation_interval=100", "--set", "train.log_interval=100"];
+        let output = ingle(&[&arguments, &more[..], &TINY[..]].concat(), &scratch.0);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+    let runs = ["plot", "sac-0", "sac-1", "td3-0"];
+    let table = text(&ingle(&[&runs[..], &["--threshold", "-1e6"]].concat(), &scratch.0).stdout);
+    let rows: Vec<&str> = table.lines().collect();
+    assert_eq!(rows.len(), 2 + 3 + 2, "{table}");
+    assert!(rows[4].starts_with("| **sac**, mean |") && rows[4].ends_with("| 2 of 2 |"), "{table}");
+    assert!(rows[5].starts_with("| td3-0 |") && rows[5].ends_with("| 100 |"), "{table}");
+    let json = text(&ingle(&[&runs[..], &["--json", "--metric", "critic_loss"]].concat(), &scratch.0).stdout);
+    let lines: Vec<serde_json::Value> =
+        json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 3, "{json}");
+    assert!(lines[2]["run"] == "td3-0" && lines[2]["group"] == "td3" && lines[2]["last"].is_f64(), "{json}");
+
+    let drawn = ingle(&[&runs[..], &["--out", "figures/curves"]].concat(), &scratch.0);
+    if cfg!(feature = "plot") {
+        assert!(drawn.status.success(), "{}", text(&drawn.stderr));
+        let svg = std::fs::read_to_string(scratch.path("figures/curves.svg")).unwrap();
+        assert!(svg.contains("sac (2 runs)"), "{svg}");
+        assert!(std::fs::read(scratch.path("figures/curves.png")).unwrap().starts_with(b"\x89PNG"));
+    } else {
+        assert_eq!(drawn.status.code(), Some(2));
+        assert!(text(&drawn.stderr).contains("--features plot"), "{}", text(&drawn.stderr));
+    }
+    for (arguments, message) in [
+        (&["plot", "nowhere"][..], "cannot read nowhere/metrics.jsonl"),
+        (&["plot", "sac-0", "--metric", "critic_lost"], "no values of 'critic_lost'"),
+        (&["plot", "sac-0", "--threshold", "nan"], "--threshold: must be finite"),
+        (&["plot"], "required arguments"),
+    ] {
+        let output = ingle(arguments, &scratch.0);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(text(&output.stderr).contains(message), "{arguments:?}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn devices_and_help() {
     let scratch = Scratch::new();
     let output = ingle(&["devices"], &scratch.0);
@@ -362,7 +406,7 @@ fn devices_and_help() {
     let json = text(&ingle(&["devices", "--json"], &scratch.0).stdout);
     let first: serde_json::Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
     assert_eq!(first["device"], "flex");
-    for command in ["train", "eval", "bench"] {
+    for command in ["train", "eval", "bench", "plot"] {
         let help = text(&ingle(&[command, "--help"], &scratch.0).stdout);
         assert!(help.contains("Examples:"), "{command}: {help}");
     }

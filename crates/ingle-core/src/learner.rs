@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::processor::SampleProcessor;
 use crate::state::{Checkpoint, State, Visitor};
-use crate::{Error, Feedback, Result, StepOutput};
+use crate::{Error, Feedback, Result, StepOutput, Transitions};
 
 /// A learning rule: configuration only. Everything that changes is in its `State`.
 ///
@@ -140,6 +140,15 @@ pub trait Sampler {
     fn feedback(&mut self, feedback: Feedback) -> Result<()> {
         let _ = feedback;
         Ok(())
+    }
+}
+
+/// No sampler: that of a learner that is only given samples, as inside a [`NestedLearner`].
+impl Sampler for () {
+    type Sample = Transitions;
+
+    fn sample(&mut self) -> Result<Transitions> {
+        Err(Error::Sample("this learner has no sampler of its own: give it samples with `step_with`".into()))
     }
 }
 

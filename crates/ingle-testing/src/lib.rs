@@ -2,7 +2,8 @@
 //!
 //! - [`laws`] runs the laws that every core and every nest must obey;
 //! - [`traces`] replays reference traces of an independent implementation;
-//! - [`fakes`] has small samplers and processors for tests.
+//! - [`fakes`] has small samplers and processors for tests;
+//! - [`remote`] is a learner with its own parameters, which a process of its own serves.
 //!
 //! `INGLE_DEVICE` picks the device of all tests that can run on any (default `flex`).
 
@@ -10,6 +11,7 @@
 
 pub mod fakes;
 pub mod laws;
+pub mod remote;
 pub mod sample;
 pub mod traces;
 

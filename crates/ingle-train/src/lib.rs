@@ -13,6 +13,7 @@ mod error;
 mod evaluation;
 mod files;
 mod observer;
+pub mod process;
 mod record;
 mod trainer;
 

@@ -5,6 +5,7 @@ mod demonstrations;
 mod gradients;
 mod laws;
 mod nests;
+mod process;
 mod processors;
 mod traces;
 mod training;

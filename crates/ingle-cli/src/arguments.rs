@@ -65,8 +65,8 @@ in its directory as config.toml and can be given to --config.";
 pub(crate) struct TrainOptions {
     /// Processors outermost first (normalise, rnd, ail), then a direct core (sac, td3), joined by +
     pub(crate) learner: String,
-    /// The environment: pendulum, mountain-car-continuous, mujoco:NAME as in mujoco:HalfCheetah-v5, or gym:NAME with any of
-    /// your own Gymnasium [default: pendulum]
+    /// The environment: pendulum, mountain-car-continuous, lqr, point-mass, mujoco:NAME as in
+    /// mujoco:HalfCheetah-v5, or gym:NAME with any of your own Gymnasium [default: pendulum]
     #[arg(long)]
     pub(crate) env: Option<String>,
     /// The Python that mujoco: and gym: environments use [default: that of the active virtual environment, or python3]

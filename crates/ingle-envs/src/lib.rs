@@ -7,6 +7,7 @@
 //! | [`SyncVector`] | the vector that steps its environments one after another, in the caller's thread |
 //! | [`TimeLimit`] | truncates an episode after a number of steps |
 //! | [`Pendulum`], [`MountainCarContinuous`] | native environments, equal to Gymnasium's |
+//! | [`LinearQuadratic`] | native tasks whose optimum is known |
 //! | [`Mujoco`] | Gymnasium's `MuJoCo` environments, on the native library |
 //! | [`GymnasiumVector`] | any environment of the user's Gymnasium, in child processes |
 //! | [`make`], [`make_vector`], [`names`], [`EnvironmentOptions`] | environments by name |
@@ -48,6 +49,7 @@
 mod environment;
 mod error;
 mod gymnasium;
+mod linear_quadratic;
 mod mountain_car_continuous;
 mod mujoco;
 mod pendulum;
@@ -61,6 +63,7 @@ mod vector;
 pub use environment::{Environment, Step};
 pub use error::EnvironmentError;
 pub use gymnasium::GymnasiumVector;
+pub use linear_quadratic::{LinearQuadratic, LinearQuadraticOptimum};
 pub use mountain_car_continuous::MountainCarContinuous;
 pub use mujoco::Mujoco;
 pub use pendulum::Pendulum;

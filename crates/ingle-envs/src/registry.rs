@@ -7,18 +7,20 @@ use serde_json::Value;
 use crate::gymnasium::GymnasiumVector;
 use crate::mujoco::{self, Maker};
 use crate::{
-    Environment, EnvironmentError, MountainCarContinuous, Mujoco, Pendulum, SyncVector, TimeLimit,
-    VectorEnvironment,
+    Environment, EnvironmentError, LinearQuadratic, MountainCarContinuous, Mujoco, Pendulum, SyncVector,
+    TimeLimit, VectorEnvironment,
 };
 
 type Native = fn() -> Result<Box<dyn Environment>, EnvironmentError>;
 
-/// Our name, Gymnasium's name, and how to make one with the time limit that belongs to the name.
-const REGISTRY: [(&str, &str, Native); 2] = [
-    ("pendulum", "Pendulum-v1", || limited(Pendulum::new(), Pendulum::TIME_LIMIT)),
-    ("mountain-car-continuous", "MountainCarContinuous-v0", || {
+/// Our name, Gymnasium's name if it has the environment, and how to make one with the time limit that belongs to the name.
+const REGISTRY: [(&str, Option<&str>, Native); 4] = [
+    ("pendulum", Some("Pendulum-v1"), || limited(Pendulum::new(), Pendulum::TIME_LIMIT)),
+    ("mountain-car-continuous", Some("MountainCarContinuous-v0"), || {
         limited(MountainCarContinuous::new(), MountainCarContinuous::TIME_LIMIT)
     }),
+    ("lqr", None, || limited(LinearQuadratic::lqr(), LinearQuadratic::TIME_LIMIT)),
+    ("point-mass", None, || limited(LinearQuadratic::point_mass(), LinearQuadratic::TIME_LIMIT)),
 ];
 
 /// What precedes the name of an environment on the native `MuJoCo`.
@@ -34,8 +36,8 @@ fn limited(
     Ok(Box::new(TimeLimit::new(environment, steps)?))
 }
 
-/// The environments that are built in, each by its own name and by Gymnasium's.
-pub fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
+/// The environments that are built in, each by its own name and by Gymnasium's, if it has it.
+pub fn names() -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
     REGISTRY.into_iter().map(|(name, gymnasium, _)| (name, gymnasium))
 }
 
@@ -76,7 +78,8 @@ pub struct EnvironmentOptions {
     pub mujoco_library: Option<PathBuf>,
     /// The folder with the model files (`half_cheetah.xml`, ...). Default: that of the Python package `gymnasium`.
     pub mujoco_models: Option<PathBuf>,
-    /// `gym:` The processes that a vector's environments are spread over. Default: as many as there are processors.
+    /// `gym:` The processes that a vector's environments are spread over. Default: one for every 8 environments, at most
+    /// as many as there are processors.
     pub workers: Option<usize>,
     /// `gym:` Seconds that a process may take for a step (default 60); then it is replaced.
     pub timeout: u64,
@@ -165,7 +168,7 @@ impl EnvironmentOptions {
         }
         let matches = |known: &str| known.eq_ignore_ascii_case(name);
         if let Some((.., make)) =
-            REGISTRY.into_iter().find(|(ours, gymnasium, _)| matches(ours) || matches(gymnasium))
+            REGISTRY.into_iter().find(|(ours, gymnasium, _)| matches(ours) || gymnasium.is_some_and(matches))
         {
             return Ok(Source::Native(make));
         }
@@ -187,13 +190,19 @@ fn after<'a>(prefix: &str, name: &'a str) -> Option<&'a str> {
 fn unknown(name: &str) -> EnvironmentError {
     let lower_case = name.to_lowercase();
     let suggestion = names()
-        .flat_map(|(ours, gymnasium)| [ours.to_owned(), gymnasium.to_owned()])
+        .flat_map(|(ours, gymnasium)| [Some(ours), gymnasium])
+        .flatten()
+        .map(str::to_owned)
         .chain(mujoco::names().map(|task| format!("{MUJOCO}{task}")))
         .map(|known| (edits(&lower_case, &known.to_lowercase()), known))
         .min()
         .filter(|(edits, known)| *edits <= known.len() / 3)
         .map(|(_, known)| known);
-    let known: Vec<_> = names().map(|(ours, gymnasium)| format!("{ours} ({gymnasium})")).collect();
+    let known: Vec<_> = names()
+        .map(|(ours, gymnasium)| {
+            gymnasium.map_or(ours.to_owned(), |gymnasium| format!("{ours} ({gymnasium})"))
+        })
+        .collect();
     let mujoco: Vec<_> = mujoco::names().collect();
     let known = format!(
         "{}, {MUJOCO}NAME with one of {}, {GYMNASIUM}NAME with any that your Gymnasium knows",

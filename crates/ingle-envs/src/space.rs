@@ -45,6 +45,11 @@ impl BoxSpace {
         Self { low: low.into(), high: high.into() }
     }
 
+    /// `size` times `[-bound, bound]`, for a bound above 0, which may be infinite, and a size of at least 1.
+    pub(crate) fn symmetric(bound: f32, size: usize) -> Self {
+        Self { low: vec![-bound; size], high: vec![bound; size] }
+    }
+
     /// How many elements a vector of this space has.
     #[expect(clippy::len_without_is_empty, reason = "a space is never empty")]
     pub fn len(&self) -> usize {

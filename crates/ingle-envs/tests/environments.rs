@@ -2,8 +2,8 @@
 
 use ingle_envs::rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use ingle_envs::{
-    BoxSpace, Environment, EnvironmentError, Episode, MountainCarContinuous, Pendulum, Step, SyncVector,
-    TimeLimit, VectorEnvironment, VectorState, make, make_vector, names,
+    BoxSpace, Environment, EnvironmentError, Episode, LinearQuadratic, MountainCarContinuous, Pendulum, Step,
+    SyncVector, TimeLimit, VectorEnvironment, VectorState, make, make_vector, names,
 };
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -185,8 +185,8 @@ fn native_spaces_are_what_the_constructor_would_accept() {
         let environment = make(name).unwrap();
         for space in [environment.observation_space(), environment.action_space()] {
             assert_eq!(*space, BoxSpace::new(space.low().to_vec(), space.high().to_vec()).unwrap());
-            assert!(space.is_bounded());
         }
+        assert!(environment.action_space().is_bounded());
     }
 }
 
@@ -227,10 +227,11 @@ fn native_environments_refuse_bad_input() {
     for (name, _) in names() {
         let mut environment = make(name).unwrap();
         let len = environment.observation_space().len();
+        let zeros = vec![0.0; environment.action_space().len()];
         let mut observation = vec![0.0; len];
         let random = &mut unused();
 
-        let early = environment.step(&[0.0], random, &mut observation).unwrap_err();
+        let early = environment.step(&zeros, random, &mut observation).unwrap_err();
         assert!(matches!(early, EnvironmentError::NotReset), "{early}");
         assert_eq!(environment.save(), None);
 
@@ -238,16 +239,18 @@ fn native_environments_refuse_bad_input() {
         assert_eq!(short.to_string(), format!("`observation` has 0 values, expected {len}"));
         environment.reset(random, &mut observation).unwrap();
         let before = environment.save();
+        let expected = zeros.len();
+        let first = |value: f32| [&[value], &zeros[1..]].concat();
         for (action, message) in [
-            (&[][..], "`action` has 0 values, expected 1"),
-            (&[0.0, 0.0], "`action` has 2 values, expected 1"),
-            (&[f32::NAN], "`action[0]` is NaN"),
-            (&[f32::NEG_INFINITY], "`action[0]` is -inf"),
+            (vec![], format!("`action` has 0 values, expected {expected}")),
+            (vec![0.0; 9], format!("`action` has 9 values, expected {expected}")),
+            (first(f32::NAN), "`action[0]` is NaN".to_owned()),
+            (first(f32::NEG_INFINITY), "`action[0]` is -inf".to_owned()),
         ] {
-            let error = environment.step(action, random, &mut observation).unwrap_err();
+            let error = environment.step(&action, random, &mut observation).unwrap_err();
             assert_eq!(error.to_string(), message, "{name}");
         }
-        let short = environment.step(&[0.0], random, &mut []).unwrap_err();
+        let short = environment.step(&zeros, random, &mut []).unwrap_err();
         assert_eq!(short.to_string(), format!("`observation` has 0 values, expected {len}"));
         assert_eq!(environment.save(), before, "{name}: a refused step moved it");
     }
@@ -284,8 +287,59 @@ fn native_environments_refuse_foreign_states() {
 }
 
 #[test]
+fn the_optimum_of_the_linear_tasks_is_known() {
+    // An independent solution of Riccati's equation in NumPy, at gamma 0.99.
+    let close = |ours: f64, theirs: f64| assert!((ours - theirs).abs() < 2e-6, "{ours}, not {theirs}");
+    let line = LinearQuadratic::lqr().optimum(0.99).unwrap();
+    close(line.action(&[1.0])[0].into(), -0.904_532_89);
+    close(line.value(&[-1.0]), -10.045_328_92);
+    let plane = LinearQuadratic::point_mass().optimum(0.99).unwrap();
+    let action = plane.action(&[1.0, 0.0, 0.0, 1.0]);
+    close(action[0].into(), -0.864_574_98);
+    close(action[1].into(), -1.346_999_76);
+    close(plane.value(&[1.0, 1.0, 0.0, 0.0]), -(14.469_532_66 + 2.0 * 9.992_703_12 + 14.569_267_92));
+    assert!(LinearQuadratic::lqr().optimum(1.5).is_err());
+    assert_eq!(LinearQuadratic::lqr().optimum(0.0).unwrap().action(&[1.0]), [0.0]);
+}
+
+#[test]
+fn no_action_is_better_than_the_optimum() {
+    for (mut environment, size) in [(LinearQuadratic::lqr(), 1), (LinearQuadratic::point_mass(), 2)] {
+        let mut observation = vec![0.0; environment.observation_space().len()];
+        let mut random = ChaCha8Rng::seed_from_u64(2);
+        for gamma in [0.5, 0.9, 0.99, 1.0] {
+            let optimum = environment.optimum(gamma).unwrap();
+            for _ in 0..10 {
+                environment.reset(&mut random, &mut observation).unwrap();
+                for t in 0..50 {
+                    let value = optimum.value(&observation);
+                    let best = optimum.action(&observation);
+                    assert!(environment.action_space().contains(&best), "step {t}: {best:?}");
+                    let state = environment.save().unwrap();
+                    let mut return_of = |action: &[f32], observation: &mut [f32]| {
+                        environment.restore(&state).unwrap();
+                        let step = environment.step(action, &mut unused(), observation).unwrap();
+                        step.reward + gamma * optimum.value(observation)
+                    };
+                    let scratch = &mut vec![0.0; observation.len()];
+                    for change in [-0.3, 0.1] {
+                        let mut other = best.clone();
+                        other[size - 1] = (other[size - 1] + change).clamp(-1.0, 1.0);
+                        let moved = f64::from(other[size - 1] - best[size - 1]);
+                        // The cost of the force alone rises by the square of the change.
+                        assert!(return_of(&other, scratch) < value - 0.9 * moved * moved + 1e-5);
+                    }
+                    let error = (return_of(&best, &mut observation) - value).abs();
+                    assert!(error < 1e-5 * value.abs().max(1.0), "step {t}: {error}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn unknown_names_are_answered_with_the_known_ones() {
-    let known = "there is: pendulum (Pendulum-v1), mountain-car-continuous (MountainCarContinuous-v0), \
+    let known = "there is: pendulum (Pendulum-v1), mountain-car-continuous (MountainCarContinuous-v0), lqr, point-mass, \
                  mujoco:NAME with one of HalfCheetah-v5, Hopper-v5, Walker2d-v5, Swimmer-v5, InvertedPendulum-v5, \
                  InvertedDoublePendulum-v5, Reacher-v5, Ant-v5, Humanoid-v5, \
                  gym:NAME with any that your Gymnasium knows";
@@ -622,9 +676,10 @@ fn the_seed_and_the_index_make_the_episode() {
 #[test]
 fn a_restored_vector_goes_on_bit_for_bit() {
     type Make = fn() -> Box<dyn VectorEnvironment>;
-    let makers: [Make; 3] = [
+    let makers: [Make; 4] = [
         || make_vector("pendulum", 3).unwrap(),
         || make_vector("mountain-car-continuous", 3).unwrap(),
+        || make_vector("lqr", 3).unwrap(),
         || Box::new(noise(3)),
     ];
     for make in makers {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Once;
+use std::sync::OnceLock;
 
 use ingle_envs::rand::{Rng, SeedableRng, rngs::ChaCha8Rng};
 use ingle_envs::{EnvironmentError, EnvironmentOptions, VectorEnvironment, make};
@@ -22,16 +22,16 @@ fn options(arguments: &Value) -> EnvironmentOptions {
 
 /// Whether there is a Gymnasium to test with. In CI nothing is skipped.
 fn there() -> bool {
-    static TOLD: Once = Once::new();
-    match EnvironmentOptions::default().make_vector("gym:InvertedPendulum-v5", 1) {
+    static THERE: OnceLock<bool> = OnceLock::new();
+    *THERE.get_or_init(|| match EnvironmentOptions::default().make_vector("gym:InvertedPendulum-v5", 1) {
         Ok(_) => true,
         Err(error @ EnvironmentError::Unavailable { .. }) if std::env::var_os("INGLE_PYTHON").is_none() => {
             // Past the harness, which shows what a test prints only if it fails.
-            TOLD.call_once(|| drop(writeln!(std::io::stderr().lock(), "skipped: {error}")));
+            let _ = writeln!(std::io::stderr().lock(), "skipped: {error}");
             false
         }
         Err(error) => panic!("{error}"),
-    }
+    })
 }
 
 /// A file that does not exist, removed at the end.

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use ingle_core::sac::{Sac, SacConfig};
 use ingle_core::{Acting, CoreLearner, Error, Learner, LearnerCore, Policy, Result, State, StepOutput};
-use ingle_envs::{VectorEnvironment, make_vector};
+use ingle_envs::{LinearQuadratic, LinearQuadraticOptimum, VectorEnvironment, make_vector};
 use ingle_replay::{Insert, ReplayConfig, Rows, UniformReplay};
 use ingle_train::{
     Event, MetricsFile, Observer, StopReason, TrainConfig, TrainError, Trainer, evaluate, read_record,
@@ -95,6 +95,55 @@ fn members_of_a_population_train_as_they_would_alone() {
             1e-3,
         );
     }
+}
+
+/// What is best in the task `lqr`.
+struct Regulator(LinearQuadraticOptimum, Device);
+
+impl Policy for Regulator {
+    fn observation_size(&self) -> usize {
+        1
+    }
+
+    fn action_size(&self) -> usize {
+        1
+    }
+
+    fn population(&self) -> usize {
+        1
+    }
+
+    fn device(&self) -> &Device {
+        &self.1
+    }
+
+    fn act(&self, observation: Tensor<3>, _: Acting) -> Result<Tensor<3>> {
+        let shape = observation.dims();
+        let observation = observation.into_data().try_to_vec::<f32>().unwrap();
+        Ok(Tensor::from_data(TensorData::new(self.0.action(&observation), shape), &self.1))
+    }
+}
+
+#[test]
+fn sac_comes_close_to_a_known_optimum() {
+    let config =
+        TrainConfig { steps: 3000, warmup_steps: 300, evaluation_interval: 0, ..TrainConfig::default() };
+    let core = SacConfig { hidden: vec![32, 32], ..SacConfig::default() }.init(1, 1).unwrap();
+    let replay = ReplayConfig { batch: 64, capacity: 3000, ..ReplayConfig::new(1, 1) };
+    let device = Device::flex();
+    let replay = UniformReplay::new(&replay, 0, &device).unwrap();
+    let learner = CoreLearner::new(core, replay, 0, &device).unwrap();
+    let count = config.evaluation_episodes;
+    let mut trainer =
+        Trainer::new(learner, environments("lqr", 1, 1), environments("lqr", 1, count), config, 0).unwrap();
+    trainer.run(&mut []).unwrap();
+    // Returns are not discounted, and a hundred steps are for ever here. The same hundred starts for both:
+    let optimum = LinearQuadratic::lqr().optimum(1.0).unwrap();
+    let mut starts = environments("lqr", 1, 100);
+    let best = evaluate(&Regulator(optimum, device), &mut starts, 9).unwrap()[0].mean_return;
+    let ours = evaluate(&trainer.learner, &mut starts, 9).unwrap()[0].mean_return;
+    assert!(ours < best + 1e-4 * best.abs(), "{ours} is better than the optimum, {best}");
+    assert!(ours > 1.15 * best, "{ours}, and the optimum is {best}");
 }
 
 #[test]

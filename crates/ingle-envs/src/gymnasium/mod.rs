@@ -20,6 +20,10 @@ use crate::{
 /// How long Python may take to start and to import everything.
 const START: Duration = Duration::from_mins(3);
 
+/// How many environments a process has by default. Where a step takes some ten microseconds, a second process costs more
+/// than it brings.
+const SHARE: usize = 8;
+
 /// An episode's actions are kept, so that it can be played again. A longer one cannot be saved.
 const LONGEST: usize = 1 << 20;
 
@@ -131,7 +135,7 @@ impl GymnasiumVector {
             return Err(EnvironmentError::NoEnvironments);
         }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let count = options.workers.unwrap_or(cores).clamp(1, n);
+        let count = options.workers.unwrap_or(cores.min(n.div_ceil(SHARE))).clamp(1, n);
         let shares: Vec<_> = (0..count).map(|worker| worker * n / count..(worker + 1) * n / count).collect();
         let source = Source {
             name: name.to_owned(),

@@ -138,17 +138,11 @@ impl Mujoco {
         simulation.start(&initial)?;
         simulation.step(&control, 1, false)?;
         let seconds = simulation.time() * task.frame_skip as f64;
-        let unbounded = vec![f32::INFINITY; task.observation];
-        let bound = vec![task.action_bound; task.sizes.controls];
-        let space = |bound: Vec<f32>| {
-            BoxSpace::new(bound.iter().map(|bound| -bound).collect(), bound)
-                .map_err(|error| error.to_string())
-        };
         Ok(Self {
             task,
             simulation,
-            observation_space: space(unbounded)?,
-            action_space: space(bound)?,
+            observation_space: BoxSpace::symmetric(f32::INFINITY, task.observation),
+            action_space: BoxSpace::symmetric(task.action_bound, task.sizes.controls),
             initial,
             seconds,
             masses,

@@ -29,6 +29,7 @@ fn filled(device: &Device, batch: usize, rows: usize) -> UniformReplay {
         action: &action,
         reward: &reward,
         discount: &discount,
+        truncated: &vec![false; reward.len()],
         next_observation: &next_observation,
     };
     replay.insert(0, rows).expect("rows");
@@ -79,6 +80,7 @@ fn replay(criterion: &mut Criterion) {
             action: &action,
             reward: &[1.0],
             discount: &[0.99],
+            truncated: &[false],
             next_observation: &observation,
         };
         bencher.iter(|| replay.insert(0, row).expect("an insert"));

@@ -40,6 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 action: &canonical,
                 reward: &outcome.reward,
                 discount: &[if outcome.terminated[0] { 0.0 } else { GAMMA }],
+                truncated: &outcome.truncated,
                 next_observation: &outcome.next_observation,
             },
         )?;

@@ -240,6 +240,7 @@ fn fill(replay: &mut impl Insert, seed: u64) -> Result<(), CliError> {
             action: &action,
             reward: &reward,
             discount: &discount,
+            truncated: &vec![false; TRANSITIONS],
             next_observation: &next_observation,
         },
     )?;

@@ -35,6 +35,7 @@ pub mod gradient;
 mod host;
 pub mod learner;
 mod metrics;
+pub mod n_step;
 pub mod network;
 pub mod optimiser;
 pub mod pretraining;
@@ -51,6 +52,7 @@ pub use learner::{
     Sampler,
 };
 pub use metrics::{Feedback, Keys, Metrics, StepOutput};
+pub use n_step::{DirectCore, NStep, NStepTransitions};
 pub use optimiser::PerMember;
 pub use processor::{Nested, NestedState, SampleProcessor};
 pub use sample::{ImitationSample, Rewarded, Transitions};

@@ -32,7 +32,8 @@ pub struct Transitions {
 /// Samples of nests carry an inner sample and forward to it: that closes nests under nesting.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a sample whose rewards can be replaced",
-    note = "a reward processor needs a sample that implements `Rewarded`, such as `Transitions`"
+    note = "a reward processor needs a sample that implements `Rewarded`, such as `Transitions`",
+    note = "the rewards of `NStepTransitions` are folded already: nest over a core with one-step transitions"
 )]
 pub trait Rewarded {
     /// The transitions that the direct core will learn from.

@@ -18,6 +18,21 @@
 //! # let _ = state;
 //! # Ok::<(), ingle_core::Error>(())
 //! ```
+//!
+//! A reward processor does not take n-step returns, whose rewards are folded already
+//! ([`n_step`](ingle_core::n_step) says why):
+//!
+//! ```compile_fail,E0277
+//! use burn::tensor::Device;
+//! use ingle_core::sac::SacConfig;
+//! use ingle_core::{CoreLearner, NStep, NStepTransitions, Nested};
+//! use ingle_nested::rnd::RndConfig;
+//!
+//! let processor = RndConfig::default().init::<NStepTransitions>(3)?;
+//! let nest = Nested { processor, direct: NStep { direct: SacConfig::default().init(3, 1)? } };
+//! CoreLearner::new(nest, (), 0, &Device::flex())?; // `NStepTransitions` is not a sample whose rewards can be replaced
+//! # Ok::<(), ingle_core::Error>(())
+//! ```
 
 #![forbid(unsafe_code)]
 

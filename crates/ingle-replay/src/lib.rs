@@ -1,7 +1,10 @@
 //! Replay buffers and rate limiting for [ingle](https://docs.rs/ingle).
 //!
 //! [`UniformReplay`] is a ring of transitions on the host that hands out batches as device tensors, each in a single
-//! upload; [`PrioritisedReplay`] draws surprising rows more often. [`RateLimiter`] keeps the ratio of updates to inserted transitions exact.
+//! upload; [`PrioritisedReplay`] draws surprising rows more often; [`NStepReplay`] folds n steps into a row on their way
+//! into either. [`demonstrations`] are read from files. [`Mixed`] draws the rows of a batch from several samplers,
+//! [`WithDemonstrations`] puts demonstrations beside it. [`RateLimiter`] keeps the ratio of updates to inserted
+//! transitions exact.
 //!
 //! ```
 //! use burn::tensor::Device;
@@ -15,6 +18,7 @@
 //!     action: &[0.5],
 //!     reward: &[1.0],
 //!     discount: &[0.99],
+//!     truncated: &[false],
 //!     next_observation: &[0.1, 0.2, 0.3],
 //! })?;
 //! let sample = replay.sample()?;
@@ -26,6 +30,8 @@
 
 pub mod demonstrations;
 mod limiter;
+mod mixed;
+mod n_step;
 mod prioritised;
 mod ring;
 mod storage;
@@ -35,6 +41,8 @@ mod with_demonstrations;
 use ingle_core::{CoreLearner, LearnerCore, NestedLearner, Result, SampleProcessor};
 
 pub use limiter::RateLimiter;
+pub use mixed::Mixed;
+pub use n_step::NStepReplay;
 pub use prioritised::{Priorities, PrioritisedReplay};
 pub use ring::Rows;
 pub use storage::{Data, ReplayConfig};
@@ -48,6 +56,15 @@ pub trait Insert {
     /// # Errors
     /// If they do not fit, or hold a number that is not finite. Nothing is stored then.
     fn insert(&mut self, member: usize, rows: Rows<'_>) -> Result<()>;
+
+    /// Tells that all environments begin new episodes: steps that wait for their successors
+    /// ([`NStepReplay`]) are dropped. The default does nothing.
+    fn begin(&mut self) {}
+
+    /// How many further steps of an environment a step may wait for before it is stored. Default 0.
+    fn lag(&self) -> usize {
+        0
+    }
 }
 
 impl Insert for UniformReplay {
@@ -66,10 +83,26 @@ impl<C: LearnerCore, S: Insert> Insert for CoreLearner<C, S> {
     fn insert(&mut self, member: usize, rows: Rows<'_>) -> Result<()> {
         self.sampler.insert(member, rows)
     }
+
+    fn begin(&mut self) {
+        self.sampler.begin();
+    }
+
+    fn lag(&self) -> usize {
+        self.sampler.lag()
+    }
 }
 
 impl<P: SampleProcessor, L, S: Insert> Insert for NestedLearner<P, L, S> {
     fn insert(&mut self, member: usize, rows: Rows<'_>) -> Result<()> {
         self.sampler.insert(member, rows)
+    }
+
+    fn begin(&mut self) {
+        self.sampler.begin();
+    }
+
+    fn lag(&self) -> usize {
+        self.sampler.lag()
     }
 }

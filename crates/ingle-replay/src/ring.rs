@@ -14,8 +14,45 @@ pub struct Rows<'a> {
     pub reward: &'a [f32],
     /// `[n]`: `γ^n · Π(1 − terminated)`, see [`ingle_core::Transitions::discount`].
     pub discount: &'a [f32],
+    /// `[n]`: whether the episode was cut off after this step. Only [`NStepReplay`](crate::NStepReplay) reads it.
+    pub truncated: &'a [bool],
     /// `[n, O]`: the successor; after a truncation the last real observation.
     pub next_observation: &'a [f32],
+}
+
+impl Rows<'_> {
+    /// The fields of numbers, in the order in which a row is stored.
+    fn fields(&self) -> [&[f32]; 5] {
+        [self.observation, self.action, self.reward, self.discount, self.next_observation]
+    }
+
+    /// The number of rows, if every field has as many and every number is finite.
+    pub(crate) fn check(&self, widths: Widths) -> Result<usize> {
+        let count = self.reward.len();
+        let names = ["observation", "action", "reward", "discount", "next_observation"];
+        let shape = |field, width, length| Error::Shape {
+            field,
+            expected: format!("{count} rows of {width}, as there are {count} rewards"),
+            actual: vec![length],
+        };
+        if self.truncated.len() != count {
+            return Err(shape("truncated", 1, self.truncated.len()));
+        }
+        for ((field, values), width) in names.into_iter().zip(self.fields()).zip(widths.0) {
+            if values.len() != count * width {
+                return Err(shape(field, width, values.len()));
+            }
+            if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+                return Err(Error::NonFinite {
+                    field,
+                    row: index / width,
+                    element: index % width,
+                    value: values[index],
+                });
+            }
+        }
+        Ok(count)
+    }
 }
 
 /// The widths of a transition's fields, in the order in which a row is stored:
@@ -61,27 +98,8 @@ impl Ring {
 
     /// Appends rows, the oldest falling out. Nothing is stored if one of them is refused.
     pub(crate) fn insert(&mut self, rows: Rows<'_>) -> Result<()> {
-        let Rows { observation, action, reward, discount, next_observation } = rows;
-        let count = reward.len();
-        let names = ["observation", "action", "reward", "discount", "next_observation"];
-        let fields = [observation, action, reward, discount, next_observation];
-        for ((field, values), width) in names.into_iter().zip(fields).zip(self.widths.0) {
-            if values.len() != count * width {
-                return Err(Error::Shape {
-                    field,
-                    expected: format!("{count} rows of {width}, as there are {count} rewards"),
-                    actual: vec![values.len()],
-                });
-            }
-            if let Some(index) = values.iter().position(|value| !value.is_finite()) {
-                return Err(Error::NonFinite {
-                    field,
-                    row: index / width,
-                    element: index % width,
-                    value: values[index],
-                });
-            }
-        }
+        let count = rows.check(self.widths)?;
+        let fields = rows.fields();
         for row in 0..count {
             let slot = (self.inserted % self.capacity as u64) as usize * self.widths.row();
             if slot == self.rows.len() {

@@ -32,6 +32,14 @@ impl<S: Insert, D> Insert for WithDemonstrations<S, D> {
     fn insert(&mut self, member: usize, rows: Rows<'_>) -> Result<()> {
         self.rl.insert(member, rows)
     }
+
+    fn begin(&mut self) {
+        self.rl.begin();
+    }
+
+    fn lag(&self) -> usize {
+        self.rl.lag()
+    }
 }
 
 impl<S: Checkpoint, D: Checkpoint> Checkpoint for WithDemonstrations<S, D> {

@@ -123,6 +123,14 @@ impl<L: Agent> Trainer<L> {
         if let Some(other) = environments.iter().find(|vector| vector.len() != count || count == 0) {
             return Err(mismatch("environments per member", other.len(), count.max(1)));
         }
+        // The first sample falls due when the warm-up is over: by then there must be something to draw.
+        let waiting = (learner.lag() * count) as u64;
+        if config.warmup_steps.max(1) <= waiting {
+            return Err(TrainError::Learner(Error::Config(vec![format!(
+                "warmup_steps: must be above {waiting}, the steps that wait to be folded in n-step windows, got {}",
+                config.warmup_steps
+            )])));
+        }
         let limiter = RateLimiter::exact(config.updates_per_step, config.warmup_steps, count as u64)?;
         let population = learner.population();
         Ok(Self {
@@ -293,6 +301,7 @@ impl<L: Agent> Trainer<L> {
 
     /// The first episodes.
     fn begin(&mut self) -> Result<(), TrainError> {
+        self.learner.begin();
         for (member, vector) in self.environments.iter_mut().enumerate() {
             // Member p plays what a single learner with its seed would play.
             let seed = derive_seed(self.seed.wrapping_add(member as u64), "environments");
@@ -346,6 +355,7 @@ impl<L: Agent> Trainer<L> {
                     action: &action,
                     reward: &self.reward,
                     discount: &self.discount,
+                    truncated: &step.truncated,
                     next_observation: &step.next_observation,
                 },
             )?;

@@ -9,13 +9,15 @@ use ingle_core::sac::SacConfig;
 use ingle_core::state::Visitor;
 use ingle_core::td3::Td3Config;
 use ingle_core::{
-    Act, Checkpoint, CoreLearner, Error, Feedback, Nested, Record, RecordItem, Result, Sampler, Transitions,
+    Act, Checkpoint, CoreLearner, Error, Feedback, NStep, Nested, Record, RecordItem, Result, Sampler,
+    Transitions,
 };
 use ingle_envs::{VectorEnvironment, make_vector};
-use ingle_nested::ImitationSample;
 use ingle_nested::ail::AilConfig;
 use ingle_nested::rnd::RndConfig;
-use ingle_replay::{Insert, Priorities, PrioritisedReplay, ReplayConfig, Rows, UniformReplay};
+use ingle_replay::{
+    Insert, NStepReplay, Priorities, PrioritisedReplay, ReplayConfig, Rows, UniformReplay, WithDemonstrations,
+};
 use ingle_train::{
     Agent, Checkpoints, Event, MetricsFile, Observer, StopReason, TrainConfig, TrainError, Trainer,
 };
@@ -113,37 +115,6 @@ impl Checkpoint for Replay {
     }
 }
 
-/// Own transitions and demonstrations.
-struct WithDemonstrations {
-    own: Replay,
-    demonstrations: UniformReplay,
-}
-
-impl Sampler for WithDemonstrations {
-    type Sample = ImitationSample<Transitions>;
-
-    fn sample(&mut self) -> Result<Self::Sample> {
-        Ok(ImitationSample { rl: self.own.sample()?, demonstrations: self.demonstrations.sample()? })
-    }
-
-    fn feedback(&mut self, feedback: Feedback) -> Result<()> {
-        self.own.feedback(feedback)
-    }
-}
-
-impl Insert for WithDemonstrations {
-    fn insert(&mut self, member: usize, rows: Rows<'_>) -> Result<()> {
-        self.own.insert(member, rows)
-    }
-}
-
-impl Checkpoint for WithDemonstrations {
-    fn checkpoint(&mut self, visitor: &mut Visitor<'_>) {
-        visitor.scope("own", |visitor| self.own.checkpoint(visitor));
-        visitor.scope("demonstrations", |visitor| self.demonstrations.checkpoint(visitor));
-    }
-}
-
 fn demonstrations(seed: u64) -> UniformReplay {
     let config = ReplayConfig { capacity: 10, batch: BATCH, ..ReplayConfig::new(3, 1) };
     let mut replay = UniformReplay::new(&config, seed ^ 1, &Device::flex()).unwrap();
@@ -154,6 +125,7 @@ fn demonstrations(seed: u64) -> UniformReplay {
             action: &[angle.sin()],
             reward: &[0.0],
             discount: &[0.99],
+            truncated: &[false],
             next_observation: &[angle.cos(), angle.sin(), 0.2],
         };
         replay.insert(0, rows).unwrap();
@@ -199,18 +171,24 @@ fn with_case(case: Case, task: impl Task) {
     match case.learner {
         "sac" => task.run(case, &|seed, config| trainer(case, config, sac(), replay(seed), seed)),
         "td3" => task.run(case, &|seed, config| trainer(case, config, td3(), replay(seed), seed)),
+        "sac, 3 steps" => task.run(case, &|seed, config| {
+            // Cuts are in the middle of windows, but for those at an episode's end.
+            let folding =
+                NStepReplay::new(replay(seed), &ReplayConfig::new(3, 1), 3, case.environments).unwrap();
+            trainer(case, config, NStep { direct: sac() }, folding, seed)
+        }),
         "rnd+sac" => task.run(case, &|seed, config| {
             trainer(case, config, Nested { processor: rnd(), direct: sac() }, replay(seed), seed)
         }),
         _ => task.run(case, &|seed, config| {
-            let sampler = WithDemonstrations { own: replay(seed), demonstrations: demonstrations(seed) };
+            let sampler = WithDemonstrations { rl: replay(seed), demonstrations: demonstrations(seed) };
             trainer(case, config, Nested { processor: ail(), direct: td3() }, sampler, seed)
         }),
     }
 }
 
 fn cases() -> impl Iterator<Item = Case> {
-    ["sac", "td3", "rnd+sac", "ail+td3"].into_iter().flat_map(|learner| {
+    ["sac", "td3", "sac, 3 steps", "rnd+sac", "ail+td3"].into_iter().flat_map(|learner| {
         [(1, false), (1, true), (8, false), (8, true)].map(|(environments, prioritised)| Case {
             learner,
             environments,

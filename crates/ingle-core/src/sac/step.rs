@@ -9,7 +9,7 @@ use crate::network::{Actor, Critic, MlpActor, MlpCritic};
 use crate::optimiser::{Adam, PerMember, Trainable, polyak};
 use crate::random::{RandomStream, normal_noise};
 use crate::sample::{Expected, Transitions};
-use crate::{Error, Feedback, Metrics, Result, StepOutput};
+use crate::{DirectCore, Error, Feedback, Metrics, Result, StepOutput};
 
 /// Streams of a seed: initial parameters, and the updates' noise.
 const INITIAL_PARAMETERS: u64 = 0;
@@ -169,6 +169,8 @@ impl<A: Actor, C: Critic> LearnerCore for Sac<A, C> {
         Ok(self.update(state, sample, noise))
     }
 }
+
+impl<A: Actor, C: Critic> DirectCore for Sac<A, C> {}
 
 impl<A: Actor, C: Critic> ExplicitNoise for Sac<A, C> {
     type Noise = SacNoise;

@@ -8,7 +8,7 @@ use crate::network::{Actor, Critic, MlpActor, MlpCritic};
 use crate::optimiser::{Adam, PerMember, Trainable, polyak};
 use crate::random::{RandomStream, normal_noise};
 use crate::sample::{Expected, Transitions};
-use crate::{Error, Feedback, Metrics, Result, StepOutput};
+use crate::{DirectCore, Error, Feedback, Metrics, Result, StepOutput};
 
 /// Streams of a seed: initial parameters, and the updates' noise.
 const INITIAL_PARAMETERS: u64 = 0;
@@ -155,6 +155,8 @@ impl<A: Actor, C: Critic> LearnerCore for Td3<A, C> {
         Ok(self.update(state, sample, Td3Noise { next: noise.squeeze_dim(0) }))
     }
 }
+
+impl<A: Actor, C: Critic> DirectCore for Td3<A, C> {}
 
 impl<A: Actor, C: Critic> ExplicitNoise for Td3<A, C> {
     type Noise = Td3Noise;

@@ -73,6 +73,7 @@ impl DemonstrationConfig {
                 action: &demonstrations.canonical_actions(),
                 reward,
                 discount: &discount,
+                truncated: &steps.truncated,
                 next_observation: &steps.next_observation,
             },
         )?;

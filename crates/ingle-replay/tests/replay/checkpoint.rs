@@ -38,6 +38,7 @@ fn round(replay: &mut dyn Replay, number: usize) -> (Vec<Option<u64>>, Vec<f32>)
             action: &[0.1],
             reward: &[value],
             discount: &[0.9],
+            truncated: &[false],
             next_observation: &[value + 1.0, 0.0],
         };
         replay.insert(member, rows).unwrap();

@@ -511,6 +511,7 @@ fn beside_a_replay_each_draws_its_own_rows() {
         action: &action,
         reward: &reward.unwrap(),
         discount: &[0.9; 5],
+        truncated: &[false; 5],
         next_observation: &next_observation,
     };
     replay.insert(0, rows).unwrap();

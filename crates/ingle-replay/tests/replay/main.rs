@@ -2,6 +2,9 @@
 
 mod checkpoint;
 mod demonstrations;
+mod mixed;
+mod n_step;
+mod prioritised;
 
 use std::collections::VecDeque;
 
@@ -33,6 +36,7 @@ fn insert(replay: &mut UniformReplay, member: usize, numbers: std::ops::Range<u6
             action: &field(0.2, ACTION),
             reward: &field(0.3, 1),
             discount: &field(0.4, 1),
+            truncated: &vec![false; field(0.4, 1).len()],
             next_observation: &field(0.5, OBSERVATION),
         },
     )
@@ -230,6 +234,7 @@ fn bad_sizes_and_rows_are_refused() {
         action: &[0.0; 4],
         reward: &[0.0; 2],
         discount: &[0.0; 2],
+        truncated: &[false; 2],
         next_observation: &[0.0; 6],
     };
     let short = replay.insert(0, Rows { action: &[0.0; 3], ..good }).unwrap_err().to_string();
@@ -260,6 +265,7 @@ fn insert_prioritised(replay: &mut PrioritisedReplay, count: usize) {
         action: &vec![0.0; count * ACTION],
         reward: &vec![0.0; count],
         discount: &vec![0.0; count],
+        truncated: &vec![false; count],
         next_observation: &vec![0.0; count * OBSERVATION],
     };
     replay.insert(0, rows).unwrap();

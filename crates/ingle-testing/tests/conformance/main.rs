@@ -7,5 +7,6 @@ mod laws;
 mod nests;
 mod process;
 mod processors;
+mod replay;
 mod traces;
 mod training;

@@ -3,6 +3,7 @@
 use burn::tensor::{Device, Tensor};
 
 use crate::processor::SampleProcessor;
+use crate::sample::SameSample;
 use crate::state::{Checkpoint, State, Visitor};
 use crate::{Error, Feedback, Result, StepOutput, Transitions};
 
@@ -13,6 +14,11 @@ use crate::{Error, Feedback, Result, StepOutput, Transitions};
 ///
 /// Laws, which `ingle-testing` checks: equal states and samples give equal states (bit for bit on a CPU); a failed
 /// step leaves the state as it was; member p of a population equals the same learner trained alone.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a learning rule",
+    note = "a configuration becomes one by its `init`, with the sizes of observation and action: `SacConfig::default().init(3, 1)?`",
+    note = "a learner whose state lives elsewhere implements `Learner` and is nested by `NestedLearner`"
+)]
 pub trait LearnerCore {
     /// Everything that changes: parameters, moments, random streams, counters.
     type State: State;
@@ -123,6 +129,10 @@ pub fn check_acting(core: &impl Act, observation: &Tensor<3>, acting: &Acting) -
 }
 
 /// A source of samples that belongs to a learner.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` hands out no samples",
+    note = "a replay does; your own source implements `Sampler`"
+)]
 pub trait Sampler {
     /// What it hands out.
     type Sample;
@@ -223,11 +233,15 @@ impl<C: LearnerCore, S> CoreLearner<C, S> {
     }
 }
 
-impl<C: LearnerCore, S: Sampler<Sample = C::Sample>> Learner for CoreLearner<C, S> {
+impl<C, S> Learner for CoreLearner<C, S>
+where
+    C: LearnerCore<Sample: SameSample<S::Sample>>,
+    S: Sampler,
+{
     type Sample = C::Sample;
 
     fn step(&mut self) -> Result<StepOutput> {
-        let sample = self.sampler.sample()?;
+        let sample = C::Sample::same(self.sampler.sample()?);
         let mut output = self.step_with(sample)?;
         hand_back(&mut self.sampler, &mut output)?;
         Ok(output)
@@ -288,14 +302,14 @@ pub struct NestedLearner<P: SampleProcessor, L, S> {
 
 impl<P, L, S> Learner for NestedLearner<P, L, S>
 where
-    P: SampleProcessor,
-    L: Learner<Sample = P::Processed>,
-    S: Sampler<Sample = P::Sample>,
+    P: SampleProcessor<Sample: SameSample<S::Sample>>,
+    L: Learner<Sample: SameSample<P::Processed>>,
+    S: Sampler,
 {
     type Sample = P::Sample;
 
     fn step(&mut self) -> Result<StepOutput> {
-        let sample = self.sampler.sample()?;
+        let sample = P::Sample::same(self.sampler.sample()?);
         let mut output = self.step_with(sample)?;
         hand_back(&mut self.sampler, &mut output)?;
         Ok(output)
@@ -305,7 +319,7 @@ where
         // The processor works on a copy, so that a failure of either part leaves the nest's own state as it was.
         let mut state = self.state.clone();
         let (processed, metrics) = self.processor.process(&mut state, sample)?;
-        let mut output = self.direct.step_with(processed)?;
+        let mut output = self.direct.step_with(L::Sample::same(processed))?;
         self.state = state;
         output.metrics.extend(metrics);
         Ok(output)

@@ -6,12 +6,17 @@ use burn::tensor::{Device, Tensor};
 
 use crate::learner::{Act, Acting, ExplicitNoise, LearnerCore, LogProbability};
 use crate::random::derive_seed;
+use crate::sample::SameSample;
 use crate::state::{State, Visitor};
 use crate::{Metrics, Result, StepOutput};
 
 /// Learns on a sample and turns it into the sample an inner core learns from (imitation, curiosity, normalisation).
 ///
 /// A processor is a stateless rule too: configuration in `self`, everything that changes in `State`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a processor of samples",
+    note = "a configuration becomes one by its `init`: `RndConfig::default().init(3)?`; a function becomes one by `FromFn::new`"
+)]
 pub trait SampleProcessor {
     /// Everything that changes.
     type State: State;
@@ -160,7 +165,7 @@ impl<P: State, C: State> State for NestedState<P, C> {
 impl<P, C> LearnerCore for Nested<P, C>
 where
     P: SampleProcessor,
-    C: LearnerCore<Sample = P::Processed>,
+    C: LearnerCore<Sample: SameSample<P::Processed>>,
 {
     type State = NestedState<P::State, C::State>;
     type Sample = P::Sample;
@@ -176,7 +181,7 @@ where
         both(
             state,
             |processor| self.processor.process(processor, sample),
-            |direct, processed| self.direct.step(direct, processed),
+            |direct, processed| self.direct.step(direct, C::Sample::same(processed)),
         )
     }
 }
@@ -184,7 +189,7 @@ where
 impl<P, C> ExplicitNoise for Nested<P, C>
 where
     P: ExplicitProcessNoise,
-    C: ExplicitNoise<Sample = P::Processed>,
+    C: ExplicitNoise<Sample: SameSample<P::Processed>>,
 {
     /// The processor's noise, then the direct core's.
     type Noise = (P::Noise, C::Noise);
@@ -198,7 +203,7 @@ where
         both(
             state,
             |processor| self.processor.process_with_noise(processor, sample, own),
-            |direct, processed| self.direct.step_with_noise(direct, processed, inner),
+            |direct, processed| self.direct.step_with_noise(direct, C::Sample::same(processed), inner),
         )
     }
 }
@@ -223,7 +228,7 @@ fn both<P: Clone, C, T>(
 impl<P, C> Act for Nested<P, C>
 where
     P: SampleProcessor,
-    C: Act<Sample = P::Processed>,
+    C: Act<Sample: SameSample<P::Processed>>,
 {
     fn observation_size(&self) -> usize {
         self.direct.observation_size()
@@ -245,7 +250,7 @@ where
 impl<P, C> LogProbability for Nested<P, C>
 where
     P: SampleProcessor,
-    C: LogProbability<Sample = P::Processed>,
+    C: LogProbability<Sample: SameSample<P::Processed>>,
 {
     fn log_probability(
         &self,

@@ -105,6 +105,27 @@ impl<S: Rewarded> Rewarded for ImitationSample<S> {
     }
 }
 
+/// That what is handed on is what the next one learns from: true of every type and itself.
+///
+/// The compiler then says in our words what does not fit, where a nest or a learner is put together from parts that
+/// handle different samples.
+#[diagnostic::on_unimplemented(
+    message = "the samples do not fit: `{T}` is handed to what learns from `{Self}`",
+    label = "parts that handle different samples",
+    note = "in `Nested` and `NestedLearner` the processor's `Processed` must be the `Sample` of `direct`",
+    note = "in `CoreLearner` and `NestedLearner` the sampler's `Sample` must be that of the core or the processor"
+)]
+pub trait SameSample<T>: Sized {
+    /// The sample, which is the same.
+    fn same(sample: T) -> Self;
+}
+
+impl<T> SameSample<T> for T {
+    fn same(sample: T) -> T {
+        sample
+    }
+}
+
 /// What a learner's transitions must look like; see [`Transitions::check`].
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {

@@ -4,6 +4,7 @@ mod bc;
 mod demonstrations;
 mod gradients;
 mod laws;
+mod messages;
 mod nests;
 mod process;
 mod processors;

@@ -88,6 +88,26 @@ pub struct ImitationSample<S> {
     pub demonstrations: Transitions,
 }
 
+impl<S: Rewarded> ImitationSample<S> {
+    /// Checks own rows and demonstrations, and returns how many there are of each, per member: there may be fewer
+    /// demonstrations, if the number of own rows is a multiple of theirs. No device work.
+    ///
+    /// # Errors
+    /// As [`Transitions::check`], for both; [`Error::Shape`] if the numbers of rows do not fit each other.
+    pub fn check(&self, expected: Expected<'_>) -> Result<(usize, usize)> {
+        let own = self.rl.transitions().check(expected)?;
+        let rows = self.demonstrations.check(expected)?;
+        if !own.is_multiple_of(rows) {
+            return Err(Error::Shape {
+                field: "demonstrations",
+                expected: format!("{own} rows, as many as the learner's own, or a divisor of that"),
+                actual: self.demonstrations.observation.dims().to_vec(),
+            });
+        }
+        Ok((own, rows))
+    }
+}
+
 impl<S: Rewarded> Rewarded for ImitationSample<S> {
     fn transitions(&self) -> &Transitions {
         self.rl.transitions()
@@ -239,37 +259,29 @@ impl Transitions {
     /// As [`Self::check`], for both.
     pub fn join(self, other: Self, expected: Expected<'_>) -> Result<Self> {
         let (own, others) = (self.check(expected)?, other.check(expected)?);
-        let widest = |sample: &Self| {
-            let weight = sample.importance_weight.as_ref().map_or(1, |weight| weight.dims()[0]);
-            let rows =
-                [sample.observation.dims()[0], sample.action.dims()[0], sample.next_observation.dims()[0]];
-            let columns = [sample.reward.dims()[0], sample.discount.dims()[0], weight];
-            rows.into_iter().chain(columns).max().unwrap_or(1)
-        };
-        let members = widest(&self).max(widest(&other));
-        let shared = self.observation.dims()[0] < members;
+        let shared = self.observation.dims()[0];
+        let observation = concatenate(vec![self.observation, other.observation], 1);
         let keys = self.keys.map(|keys| {
-            let rows = if shared { keys.repeat(members) } else { keys.to_vec() };
-            rows.chunks(own)
-                .flat_map(|member| member.iter().copied().chain(std::iter::repeat_n(None, others)))
-                .collect()
+            let every_member = keys.repeat(observation.dims()[0] / shared);
+            let rows = every_member.chunks(own);
+            rows.flat_map(|rows| rows.iter().copied().chain(std::iter::repeat_n(None, others))).collect()
         });
         let importance_weight = match (self.importance_weight, other.importance_weight) {
             (None, None) => None,
             (ours, theirs) => {
                 let place = (&expected.like.device(), expected.like.dtype());
                 let or_one = |weight: Option<Tensor<2>>, rows| {
-                    weight.unwrap_or_else(|| Tensor::ones([members, rows], place))
+                    weight.unwrap_or_else(|| Tensor::ones([1, rows], place))
                 };
-                Some(joined(or_one(ours, own), or_one(theirs, others), members))
+                Some(concatenate(vec![or_one(ours, own), or_one(theirs, others)], 1))
             }
         };
         Ok(Self {
-            observation: joined(self.observation, other.observation, members),
-            action: joined(self.action, other.action, members),
-            reward: joined(self.reward, other.reward, members),
-            discount: joined(self.discount, other.discount, members),
-            next_observation: joined(self.next_observation, other.next_observation, members),
+            observation,
+            action: concatenate(vec![self.action, other.action], 1),
+            reward: concatenate(vec![self.reward, other.reward], 1),
+            discount: concatenate(vec![self.discount, other.discount], 1),
+            next_observation: concatenate(vec![self.next_observation, other.next_observation], 1),
             importance_weight,
             keys,
         })
@@ -290,8 +302,10 @@ impl Transitions {
     }
 }
 
-/// The rows of both, where a leading axis of size 1 is expanded to `members`.
-fn joined<const D: usize>(own: Tensor<D>, other: Tensor<D>, members: usize) -> Tensor<D> {
+/// Puts tensors together along `axis`; where the population shares one (a leading axis of size 1) and not all, it is
+/// expanded.
+pub fn concatenate<const D: usize>(tensors: Vec<Tensor<D>>, axis: usize) -> Tensor<D> {
+    let members = tensors.iter().map(|tensor| tensor.dims()[0]).max().unwrap_or(1);
     let spread = |tensor: Tensor<D>| {
         let mut shape = tensor.dims();
         if shape[0] == members {
@@ -300,5 +314,5 @@ fn joined<const D: usize>(own: Tensor<D>, other: Tensor<D>, members: usize) -> T
         shape[0] = members;
         tensor.expand(shape)
     };
-    Tensor::cat(vec![spread(own), spread(other)], 1)
+    Tensor::cat(tensors.into_iter().map(spread).collect(), axis)
 }

@@ -37,9 +37,12 @@
 #![forbid(unsafe_code)]
 
 pub mod ail;
+pub mod airl;
 mod moments;
 pub mod normalise;
 pub mod rnd;
+pub mod scale;
+pub mod sqil;
 
 pub use ingle_core::ImitationSample;
 pub use moments::RunningMoments;

@@ -51,6 +51,11 @@ impl RunningMoments {
         (centred / self.deviation().unsqueeze_dim(1)).clamp(-bound, bound)
     }
 
+    /// `√(variance + mean² + 1e-8)`, `[P, F]`.
+    pub fn root_mean_square(&self) -> Tensor<2> {
+        (self.variance.clone() + self.mean.clone().square()).add_scalar(1e-8).sqrt()
+    }
+
     /// `√(variance + 1e-8)`, `[P, F]`.
     pub fn deviation(&self) -> Tensor<2> {
         self.variance.clone().add_scalar(1e-8).sqrt()

@@ -23,6 +23,7 @@ pub struct Subject<F> {
     name: &'static str,
     make: F,
     feedback: bool,
+    times: usize,
 }
 
 const SEED: u64 = 5;
@@ -36,7 +37,7 @@ impl<F> Subject<F> {
     where
         F: Fn(&[usize]) -> C,
     {
-        Self { name, make, feedback: true }
+        Self { name, make, feedback: true, times: 1 }
     }
 }
 
@@ -45,6 +46,12 @@ impl<F> Subject<F> {
     #[must_use]
     pub fn without_feedback(self) -> Self {
         Self { feedback: false, ..self }
+    }
+
+    /// A nest that hands `times` as many rows to its core as it gets: own ones and demonstrations.
+    #[must_use]
+    pub fn with_rows(self, times: usize) -> Self {
+        Self { times, ..self }
     }
 }
 
@@ -116,15 +123,16 @@ where
 {
     let (core, state) = start(subject, &[0, 1, 2], precision, device);
     let sample = C::Sample::random(SIZES, 1, precision, device);
-    let noise = C::Noise::random(SIZES, 2, precision, device);
+    let noise = C::Noise::random_below(SIZES, subject.times, 2, precision, device);
     let order: Vec<usize> = (0..SIZES.batch).map(|row| (row * 5 + 3) % SIZES.batch).collect();
     let (mut a, mut b) = (state.clone(), state);
-    let plain = core.step_with_noise(&mut a, sample.clone(), noise.clone()).unwrap().feedback;
-    let permuted =
-        core.step_with_noise(&mut b, sample.permute(&order), noise.permute(&order)).unwrap().feedback;
+    let permuted_noise = noise.permute_below(&order, subject.times);
+    let plain = core.step_with_noise(&mut a, sample.clone(), noise).unwrap().feedback;
+    let permuted = core.step_with_noise(&mut b, sample.permute(&order), permuted_noise).unwrap().feedback;
     let law = "law 4 (rows)";
     assert_same(subject.name, law, &a.save().unwrap(), &b.save().unwrap(), tolerance(precision));
-    assert_eq!(plain.is_some(), subject.feedback, "{}: {law}: feedback", subject.name);
+    let given = (plain.is_some(), permuted.is_some());
+    assert_eq!(given, (subject.feedback, subject.feedback), "{}: {law}: feedback", subject.name);
     let (Some(plain), Some(permuted)) = (plain, permuted) else { return };
     for member in 0..SIZES.population {
         let (plain, permuted) = (errors_by_key(&plain, member), errors_by_key(&permuted, member));

@@ -45,6 +45,17 @@ pub trait TestNoise: Clone {
     /// The rows in another order.
     #[must_use]
     fn permute(&self, rows: &[usize]) -> Self;
+    /// As [`Self::random`], in a nest that hands `times` as many rows to its core as it gets; a processor's own noise
+    /// is for those that it gets.
+    fn random_below(sizes: Sizes, times: usize, seed: u64, precision: DType, device: &Device) -> Self {
+        Self::random(Sizes { batch: times * sizes.batch, ..sizes }, seed, precision, device)
+    }
+    /// As [`Self::permute`], in such a nest: each block of rows in that order.
+    #[must_use]
+    fn permute_below(&self, rows: &[usize], times: usize) -> Self {
+        let blocks = (0..times).flat_map(|block| rows.iter().map(move |&row| block * rows.len() + row));
+        self.permute(&blocks.collect::<Vec<_>>())
+    }
 }
 
 /// Standard normal numbers in that shape.
@@ -226,7 +237,8 @@ impl<S: TestSample> TestSample for ImitationSample<S> {
             .spoiled()
             .into_iter()
             .map(|(what, demonstrations)| (what, Self { demonstrations, ..self.clone() }));
-        let rows: Vec<usize> = (0..self.demonstrations.batch() / 2).collect();
+        // A number that does not divide that of the own rows.
+        let rows: Vec<usize> = (0..self.demonstrations.batch() - 1).collect();
         let fewer = Self { demonstrations: self.demonstrations.permute(&rows), ..self.clone() };
         own.chain(demonstrations).chain([("number of demonstrations", fewer)]).collect()
     }
@@ -246,6 +258,17 @@ impl<A: TestNoise, B: TestNoise> TestNoise for (A, B) {
     fn permute(&self, rows: &[usize]) -> Self {
         (self.0.permute(rows), self.1.permute(rows))
     }
+
+    fn random_below(sizes: Sizes, times: usize, seed: u64, precision: DType, device: &Device) -> Self {
+        (
+            A::random_below(sizes, times, seed, precision, device),
+            B::random_below(sizes, times, seed + 1, precision, device),
+        )
+    }
+
+    fn permute_below(&self, rows: &[usize], times: usize) -> Self {
+        (self.0.permute_below(rows, times), self.1.permute_below(rows, times))
+    }
 }
 
 impl TestNoise for AilNoise {
@@ -258,5 +281,13 @@ impl TestNoise for AilNoise {
 
     fn permute(&self, rows: &[usize]) -> Self {
         Self { interpolation: self.interpolation.as_ref().map(|noise| permuted(noise, rows)) }
+    }
+
+    fn random_below(sizes: Sizes, _: usize, seed: u64, precision: DType, device: &Device) -> Self {
+        Self::random(sizes, seed, precision, device)
+    }
+
+    fn permute_below(&self, rows: &[usize], _: usize) -> Self {
+        self.permute(rows)
     }
 }

@@ -22,6 +22,14 @@ pub struct AilConfig {
     pub loss: AilLoss,
     /// Weight of the gradient penalty, ≥ 0; DAC has 10. Default 0.
     pub gradient_penalty: f64,
+    /// Whether the discriminator's weights are divided by their largest singular values. Default false.
+    pub spectral_normalisation: bool,
+    /// The discriminator learns in every k-th step, k ≥ 1. Default 1.
+    pub update_interval: u64,
+    /// Updates of the discriminator in a step in which it learns, all on that step's sample, ≥ 1. Default 1.
+    pub updates: u64,
+    /// Whether the core below learns from the demonstrations too, with rewards of the same discriminator. Default false.
+    pub mix_demonstrations: bool,
     /// The reward made of the discriminator's logit. Default [`AilReward::Airl`].
     pub reward: AilReward,
 }
@@ -67,6 +75,10 @@ impl Default for AilConfig {
             use_next_observation: false,
             loss: AilLoss::Gail { entropy_coefficient: 1e-3 },
             gradient_penalty: 0.0,
+            spectral_normalisation: false,
+            update_interval: 1,
+            updates: 1,
+            mix_demonstrations: false,
             reward: AilReward::Airl,
         }
     }
@@ -98,6 +110,9 @@ impl AilConfig {
             "a finite number above 0",
             |rate| rate > 0.0 && rate.is_finite(),
         ));
+        for (name, value) in [("update_interval", self.update_interval), ("updates", self.updates)] {
+            violations.require(value > 0, || format!("{name}: must be at least 1, got 0"));
+        }
         let mut not_negative = |name: &str, value: f64| {
             violations.require(value >= 0.0 && value.is_finite(), || {
                 format!("{name}: must be a finite number of at least 0, got {value}")

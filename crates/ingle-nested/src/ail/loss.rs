@@ -4,17 +4,29 @@ use burn::tensor::{Tensor, activation};
 
 use super::{AilLoss, AilReward};
 
+/// Binary cross-entropy where label 1 is expert: `½ (mean softplus(−ℓ_E) + mean softplus(ℓ_π))`, `[P, 1]`.
+pub(crate) fn cross_entropy(expert: Tensor<2>, own: Tensor<2>) -> Tensor<2> {
+    (softplus(expert.neg()).mean_dim(1) + softplus(own).mean_dim(1)).mul_scalar(0.5)
+}
+
+/// The rows of the demonstrations over and over, until there are as many as own ones.
+pub(super) fn pair<const D: usize>(expert: Tensor<D>, rows: usize) -> Tensor<D> {
+    let times = rows / expert.dims()[1];
+    if times == 1 { expert } else { expert.repeat_dim(1, times) }
+}
+
 /// The discriminator's loss on logits of demonstrations and of the learner's transitions.
 pub(super) fn discriminator(loss: AilLoss, expert: Tensor<2>, own: Tensor<2>) -> Tensor<1> {
     let value = match loss {
-        // Label 1 is expert: softplus(−ℓ) there, softplus(ℓ) here; the mean is over both.
+        // Half of the mean is of demonstrations, half of own rows, whatever their numbers.
         AilLoss::Gail { entropy_coefficient } => {
-            let entropy = bernoulli_entropy(Tensor::cat(vec![expert.clone(), own.clone()], 1)).mean_dim(1);
-            let cross_entropy = Tensor::cat(vec![softplus(expert.neg()), softplus(own)], 1).mean_dim(1);
-            cross_entropy - entropy.mul_scalar(entropy_coefficient)
+            let entropy =
+                bernoulli_entropy(expert.clone()).mean_dim(1) + bernoulli_entropy(own.clone()).mean_dim(1);
+            cross_entropy(expert, own) - entropy.mul_scalar(0.5 * entropy_coefficient)
         }
         AilLoss::Pugail { prior, beta } => {
-            let excess = softplus(own) - softplus(expert.clone()).mul_scalar(prior);
+            let rows = own.dims()[1];
+            let excess = softplus(own) - pair(softplus(expert.clone()), rows).mul_scalar(prior);
             softplus(expert.neg()).mul_scalar(prior).mean_dim(1) + excess.clamp_min(-beta).mean_dim(1)
         }
     };

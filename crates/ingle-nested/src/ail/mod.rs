@@ -5,10 +5,11 @@
 //! 2020, arXiv:1911.02256), PUGAIL (Xu & Denil 2021, arXiv:1911.00459) are settings of one processor.
 
 mod config;
-mod loss;
+pub(crate) mod loss;
 mod process;
+mod spectral;
 mod state;
 
 pub use config::{AilConfig, AilLoss, AilReward};
 pub use process::{Ail, AilNoise};
-pub use state::AilState;
+pub use state::{AilState, SingularVectors};

@@ -8,14 +8,16 @@ use ingle_core::network::{Mlp, Network};
 use ingle_core::optimiser::{Adam, Trainable};
 use ingle_core::processor::ExplicitProcessNoise;
 use ingle_core::random::{RandomStream, uniform_noise};
-use ingle_core::sample::Expected;
+use ingle_core::sample::{Expected, concatenate};
 use ingle_core::{Error, ImitationSample, Metrics, Result, Rewarded, SampleProcessor, Transitions};
 
+use super::spectral::{self, Normalised};
 use super::{AilConfig, AilState, loss};
 
 /// Streams of the processor's seed.
 const INITIAL_PARAMETERS: u64 = 0;
 const INTERPOLATION: u64 = 1;
+const SINGULAR_VECTORS: u64 = 2;
 
 /// Adversarial imitation over inner samples of type `S`, made by [`AilConfig::init`].
 #[derive(Debug, Clone)]
@@ -29,7 +31,7 @@ pub struct Ail<S> {
 }
 
 /// The noise of one step: where between demonstration and own row the gradient is penalised, uniform in `[0, 1)`,
-/// `[P, B, 1]`. Not read without a gradient penalty.
+/// `[P, B, updates]`. Not read without a gradient penalty, or where the discriminator does not learn.
 #[derive(Debug, Clone)]
 pub struct AilNoise {
     /// The share of the demonstration.
@@ -63,78 +65,127 @@ impl<S> Ail<S> {
         if self.config.use_next_observation {
             parts.push(transitions.next_observation.clone());
         }
-        Tensor::cat(parts, 2)
+        concatenate(parts, 2)
     }
 
     fn penalises(&self) -> bool {
         self.config.gradient_penalty > 0.0
     }
 
-    fn check(&self, state: &AilState, sample: &ImitationSample<S>) -> Result<usize>
-    where
-        S: Rewarded,
-    {
-        let expected = Expected {
+    /// The discriminator's parameters as it uses them.
+    fn normalised(&self, state: &AilState) -> Option<Normalised> {
+        let layout = self.network.layout();
+        self.config
+            .spectral_normalisation
+            .then(|| spectral::apply(layout, &state.discriminator.parameters, &state.spectral))
+    }
+
+    /// Whether the discriminator learns from the next sample.
+    fn learns(&self, state: &AilState) -> bool {
+        (state.steps + 1).is_multiple_of(self.config.update_interval)
+    }
+
+    fn expected<'a>(&self, state: &'a AilState) -> Expected<'a> {
+        Expected {
             population: self.config.population,
             observation: self.observation,
             action: self.action,
             like: &state.discriminator.parameters,
-        };
-        let batch = sample.transitions().check(expected)?;
-        let rows = sample.demonstrations.check(expected)?;
-        if rows != batch {
-            return Err(Error::Shape {
-                field: "demonstrations",
-                expected: format!("{batch} rows, as many as the learner's own"),
-                actual: sample.demonstrations.observation.dims().to_vec(),
-            });
         }
-        Ok(batch)
     }
 
-    fn update(&self, state: &mut AilState, sample: ImitationSample<S>, noise: AilNoise) -> (S, Metrics)
+    /// One update of the discriminator on inputs `[P, B, I]`, and its loss `[P]` before it.
+    fn learn(
+        &self,
+        state: &mut AilState,
+        own: &Tensor<3>,
+        expert: &Tensor<3>,
+        interpolation: Option<Tensor<3>>,
+    ) -> Tensor<1> {
+        let layout = self.network.layout();
+        spectral::iterate(layout, &state.discriminator.parameters, &mut state.spectral);
+        let normalised = self.normalised(state);
+        let parameters =
+            normalised.as_ref().map_or(&state.discriminator.parameters, |normalised| &normalised.parameters);
+
+        // Both batches in one pass.
+        let (rows, demonstrated) = (own.dims()[1], expert.dims()[1]);
+        let both = concatenate(vec![expert.clone(), own.clone()], 1).unsqueeze_dim(1);
+        let (logits, tape) = self.network.record(parameters, both);
+        let (mut value, gradient) = value_and_gradient(logits, |logits| {
+            let logits = logits.squeeze_dim::<3>(3).squeeze_dim::<2>(1);
+            let expert = logits.clone().narrow(1, 0, demonstrated);
+            loss::discriminator(self.config.loss, expert, logits.narrow(1, demonstrated, rows))
+        });
+        let mut gradient = self.network.gradient(tape, gradient);
+        if let (true, Some(share)) = (self.penalises(), interpolation) {
+            let between = own.clone() + (loss::pair(expert.clone(), rows) - own.clone()) * share;
+            let (penalty, slope) =
+                self.network.slope_gradient(parameters, between.unsqueeze_dim(1), |slope| {
+                    loss::gradient_penalty(slope.squeeze_dim(1)).mul_scalar(self.config.gradient_penalty)
+                });
+            value = value + penalty;
+            gradient = gradient + slope;
+        }
+        if let Some(normalised) = normalised {
+            gradient = normalised.gradient(layout, &state.spectral, &gradient);
+        }
+        state.discriminator.step(&Adam::default(), gradient);
+        value
+    }
+
+    /// The rewards `[P, B]` of inputs `[P, B, I]`.
+    fn reward(&self, state: &AilState, input: Tensor<3>) -> Tensor<2> {
+        let normalised = self.normalised(state);
+        let parameters =
+            normalised.as_ref().map_or(&state.discriminator.parameters, |normalised| &normalised.parameters);
+        let logits = self.network.forward(parameters, input.unsqueeze_dim(1));
+        loss::reward(self.config.reward, logits.squeeze_dim::<3>(3).squeeze_dim::<2>(1))
+    }
+
+    fn update(
+        &self,
+        state: &mut AilState,
+        sample: ImitationSample<S>,
+        noise: AilNoise,
+    ) -> Result<(S, Metrics)>
     where
         S: Rewarded,
     {
         let ImitationSample { rl, demonstrations } = sample;
         let own = self.input(rl.transitions());
         let expert = self.input(&demonstrations);
-        let population = own.dims()[0].max(expert.dims()[0]);
-        let spread = |input: Tensor<3>| {
-            let [rows, batch, width] = input.dims();
-            if rows == population { input } else { input.expand([population, batch, width]) }
-        };
-        let (own, expert) = (spread(own), spread(expert));
-        let batch = own.dims()[1];
-
-        // 1. The discriminator, on both batches in one pass.
-        let both = Tensor::cat(vec![expert.clone(), own.clone()], 1).unsqueeze_dim(1);
-        let (logits, tape) = self.network.record(&state.discriminator.parameters, both);
-        let (mut value, gradient) = value_and_gradient(logits, |logits| {
-            let logits = logits.squeeze_dim::<3>(3).squeeze_dim::<2>(1);
-            let (expert, own) = (logits.clone().narrow(1, 0, batch), logits.narrow(1, batch, batch));
-            loss::discriminator(self.config.loss, expert, own)
-        });
-        let mut gradient = self.network.gradient(tape, gradient);
-        if let (true, Some(share)) = (self.penalises(), noise.interpolation) {
-            let between = own.clone() + (expert - own.clone()) * share;
-            let (penalty, slope) = self.network.slope_gradient(
-                &state.discriminator.parameters,
-                between.unsqueeze_dim(1),
-                |slope| loss::gradient_penalty(slope.squeeze_dim(1)).mul_scalar(self.config.gradient_penalty),
-            );
-            value = value + penalty;
-            gradient = gradient + slope;
-        }
-        state.discriminator.step(&Adam::default(), gradient);
-
-        // 2. The rewards, with the updated discriminator.
-        let logits = self.network.forward(&state.discriminator.parameters, own.unsqueeze_dim(1));
-        let reward = loss::reward(self.config.reward, logits.squeeze_dim::<3>(3).squeeze_dim::<2>(1));
+        let (rows, demonstrated) = (own.dims()[1], expert.dims()[1]);
         let mut metrics = Metrics::default();
-        metrics.push("discriminator_loss", value);
-        metrics.push("imitation_reward", reward.clone().mean_dim(1).flatten::<1>(0, 1));
-        (rl.with_reward(reward), metrics)
+
+        // 1. The discriminator, if it is its turn.
+        let learns = self.learns(state);
+        state.steps += 1;
+        if learns {
+            for update in 0..self.config.updates {
+                let share =
+                    noise.interpolation.as_ref().map(|noise| noise.clone().narrow(2, update as usize, 1));
+                let value = self.learn(state, &own, &expert, share);
+                if update + 1 == self.config.updates {
+                    metrics.push("discriminator_loss", value);
+                }
+            }
+        }
+
+        // 2. The rewards, with the updated discriminator: of the demonstrations too, if they are to go on.
+        let mean = |reward: &Tensor<2>| reward.clone().mean_dim(1).flatten::<1>(0, 1);
+        if !self.config.mix_demonstrations {
+            let reward = self.reward(state, own);
+            metrics.push("imitation_reward", mean(&reward));
+            return Ok((rl.with_reward(reward), metrics));
+        }
+        let reward = self.reward(state, concatenate(vec![own, expert], 1));
+        let (own, expert) = (reward.clone().narrow(1, 0, rows), reward.narrow(1, rows, demonstrated));
+        metrics.push("imitation_reward", mean(&own));
+        metrics.push("demonstration_reward", mean(&expert));
+        let own = Transitions { reward: own, ..rl.transitions().clone() };
+        let joined = own.join(Transitions { reward: expert, ..demonstrations }, self.expected(state))?;
+        Ok((rl.with_transitions(joined), metrics))
     }
 }
 
@@ -154,19 +205,31 @@ impl<S: Rewarded> SampleProcessor for Ail<S> {
         let mut initial = RandomStream::population(seed, INITIAL_PARAMETERS, population);
         let parameters = self.network.init(&mut initial, &options)?;
         let rate = self.config.learning_rate.to_tensor(population, &options);
+        let spectral = if self.config.spectral_normalisation {
+            let mut streams = RandomStream::population(seed, SINGULAR_VECTORS, population);
+            spectral::init(self.network.layout(), &parameters, &mut streams, &options)
+        } else {
+            Vec::new()
+        };
         Ok(AilState {
             discriminator: Trainable::new(parameters, rate),
+            spectral,
+            steps: 0,
             interpolation: RandomStream::population(seed, INTERPOLATION, population),
         })
     }
 
     fn process(&self, state: &mut AilState, sample: ImitationSample<S>) -> Result<(S, Metrics)> {
-        let batch = self.check(state, &sample)?;
+        let (rows, _) = sample.check(self.expected(state))?;
         let parameters = &state.discriminator.parameters;
         let options = TensorCreationOptions::new(parameters.device()).with_dtype(parameters.dtype());
-        let interpolation =
-            self.penalises().then(|| uniform_noise(&mut state.interpolation, batch, &options));
-        Ok(self.update(state, sample, AilNoise { interpolation }))
+        let interpolation = (self.penalises() && self.learns(state)).then(|| {
+            let shares = (0..self.config.updates)
+                .map(|_| uniform_noise(&mut state.interpolation, rows, &options))
+                .collect();
+            Tensor::cat(shares, 2)
+        });
+        self.update(state, sample, AilNoise { interpolation })
     }
 }
 
@@ -179,8 +242,8 @@ impl<S: Rewarded> ExplicitProcessNoise for Ail<S> {
         sample: ImitationSample<S>,
         noise: AilNoise,
     ) -> Result<(S, Metrics)> {
-        let batch = self.check(state, &sample)?;
-        let shape = [self.config.population, batch, 1];
+        let (rows, _) = sample.check(self.expected(state))?;
+        let shape = [self.config.population, rows, self.config.updates as usize];
         let actual = noise.interpolation.as_ref().map(Tensor::dims);
         if self.penalises() && actual != Some(shape) {
             return Err(Error::Shape {
@@ -189,6 +252,6 @@ impl<S: Rewarded> ExplicitProcessNoise for Ail<S> {
                 actual: actual.map_or_else(Vec::new, |shape| shape.to_vec()),
             });
         }
-        Ok(self.update(state, sample, noise))
+        self.update(state, sample, noise)
     }
 }

@@ -3,6 +3,7 @@
 use burn::tensor::{DType, Device, Tensor, TensorCreationOptions, TensorData};
 use ingle::nested::ImitationSample;
 use ingle::nested::ail::{Ail, AilConfig, AilLoss, AilNoise, AilState};
+use ingle::nested::airl::AirlConfig;
 use ingle::nested::rnd::{Rnd, RndConfig, RndState};
 use ingle::network::{Actor, Critic, Mlp, MlpActor, MlpCritic, Network};
 use ingle::processor::ExplicitProcessNoise;
@@ -116,16 +117,29 @@ fn processors_move_along_the_gradients_of_their_losses() {
         let Some(RecordItem::Tensor(data)) = record.0.get(name).cloned() else { panic!("{name}") };
         Tensor::<2>::from_data(data, (&flex(), PRECISION))
     };
-    for loss in [AilLoss::Gail { entropy_coefficient: 0.1 }, AilLoss::Pugail { prior: 0.7, beta: 0.05 }] {
+    let (gail, pugail) =
+        (AilLoss::Gail { entropy_coefficient: 0.1 }, AilLoss::Pugail { prior: 0.7, beta: 0.05 });
+    for (loss, gradient_penalty, spectral_normalisation) in
+        [(gail, 10.0, false), (pugail, 10.0, false), (gail, 10.0, true), (pugail, 0.0, true)]
+    {
         let config = AilConfig {
             population: 2,
             hidden: vec![6, 5],
             loss,
-            gradient_penalty: 10.0,
+            gradient_penalty,
+            spectral_normalisation,
             ..AilConfig::default()
         };
         let ail: Ail<Transitions> = config.init(3, 2).unwrap().with_precision(PRECISION);
-        let start = ail.init(3, &flex()).unwrap();
+        let mut start = ail.init(3, &flex()).unwrap();
+        // σ moves as the rule says only where its vectors are the singular ones: iterate, with nothing else moving.
+        let mut still = start.clone();
+        still.discriminator.learning_rate = still.discriminator.learning_rate.zeros_like();
+        for _ in 0..if spectral_normalisation { 400 } else { 0 } {
+            let sample = TestSample::random(SIZES, 1, PRECISION, &flex());
+            ail.process(&mut still, sample).unwrap();
+        }
+        start.spectral = still.spectral;
         let sample: ImitationSample<Transitions> = TestSample::random(SIZES, 1, PRECISION, &flex());
         let noise = AilNoise::random(SIZES, 2, PRECISION, &flex());
         let process = |mut state: AilState| {
@@ -155,6 +169,31 @@ fn processors_move_along_the_gradients_of_their_losses() {
         let mut state = start.clone();
         state.predictor.parameters = parameters;
         process(state).1
+    });
+}
+
+#[test]
+fn airl_moves_along_the_gradient_of_its_loss() {
+    let sac = SacConfig { population: 2, hidden: vec![6], ..SacConfig::default() }
+        .init(SIZES.observation, SIZES.action)
+        .unwrap()
+        .with_precision(PRECISION);
+    let config = AirlConfig { population: 2, hidden: vec![6, 5], ..AirlConfig::default() };
+    let airl = config.init(sac).unwrap().with_precision(PRECISION);
+    let start = airl.init(6, &flex()).unwrap();
+    let sample: ImitationSample<Transitions> = TestSample::random(SIZES, 7, PRECISION, &flex());
+    let noise = SacNoise::random(SIZES, 8, PRECISION, &flex());
+    let gradient = |network: &str| gradient_of(&airl, &start, sample.clone(), noise.clone(), network);
+    let loss = |state| loss_of(&airl, state, sample.clone(), noise.clone(), "discriminator_loss");
+    check("airl reward", &start.reward.parameters, &gradient("airl/reward"), |parameters| {
+        let mut state = start.clone();
+        state.reward.parameters = parameters;
+        loss(state)
+    });
+    check("airl shaping", &start.shaping.parameters, &gradient("airl/shaping"), |parameters| {
+        let mut state = start.clone();
+        state.shaping.parameters = parameters;
+        loss(state)
     });
 }
 

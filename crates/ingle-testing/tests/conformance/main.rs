@@ -3,6 +3,7 @@
 mod bc;
 mod demonstrations;
 mod gradients;
+mod imitation;
 mod laws;
 mod messages;
 mod nests;

@@ -2,12 +2,17 @@
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use ingle::nested::ail::{Ail, AilConfig, AilLoss, AilReward};
+use ingle::nested::airl::{Airl, AirlConfig};
 use ingle::nested::normalise::{Normalise, NormaliseConfig};
 use ingle::nested::rnd::{Rnd, RndConfig};
+use ingle::nested::scale::{Scale, ScaleConfig};
+use ingle::nested::sqil::{Sqil, SqilConfig};
 use ingle::nested::{ImitationSample, RunningMoments};
 use ingle::processor::FromFn;
 use ingle::sac::SacConfig;
-use ingle::{Act, Acting, LearnerCore, Nested, Rewarded, SampleProcessor, State, Transitions};
+use ingle::{
+    Act, Acting, LearnerCore, LogProbability, Nested, Rewarded, SampleProcessor, State, Transitions,
+};
 use ingle_testing::laws::{Subject, assert_same, check_all, devices_agree};
 use ingle_testing::sample::{Sizes, TestSample};
 use ingle_testing::{device, device_or_skip, values};
@@ -89,6 +94,88 @@ fn normalise<S>(members: &[usize]) -> Normalise<S> {
     NormaliseConfig { population: members.len(), ..NormaliseConfig::default() }.init(3).unwrap()
 }
 
+/// Everything that is not the default but a penalty: spectral normalisation, two updates in every second step, and
+/// demonstrations for the core below.
+fn mixing<S>(members: &[usize]) -> Ail<S> {
+    AilConfig {
+        spectral_normalisation: true,
+        update_interval: 2,
+        updates: 2,
+        mix_demonstrations: true,
+        ..ail_config(members)
+    }
+    .init(3, 2)
+    .unwrap()
+}
+
+fn spectral<S>(members: &[usize]) -> Ail<S> {
+    AilConfig { spectral_normalisation: true, gradient_penalty: 1.0, ..ail_config(members) }
+        .init(3, 2)
+        .unwrap()
+}
+
+fn sqil<S>(members: &[usize]) -> Sqil<S> {
+    SqilConfig { population: members.len() }.init(3, 2).unwrap()
+}
+
+fn scale<S>(members: &[usize]) -> Scale<S> {
+    ScaleConfig {
+        population: members.len(),
+        normalise: true,
+        scale: each(members, 0.5).into(),
+        shift: each(members, -0.1).into(),
+        clip: Some(0.9),
+    }
+    .init()
+    .unwrap()
+}
+
+fn airl<C: LogProbability<Sample: Rewarded>>(members: &[usize], direct: C) -> Airl<C> {
+    AirlConfig {
+        population: members.len(),
+        hidden: vec![10, 8],
+        learning_rate: each(members, 1e-3).into(),
+        state_only: false,
+    }
+    .init(direct)
+    .unwrap()
+}
+
+#[test]
+fn ail_nests_with_every_option_obey_the_laws() {
+    check_all(
+        &Subject::new("spectral+sac", |m: &[usize]| nested(spectral(m), sac(m))),
+        DType::F32,
+        &device(),
+    );
+    let mixing_td3 = Subject::new("mixing+td3", |m: &[usize]| nested(mixing(m), td3(m))).with_rows(2);
+    check_all(&mixing_td3, DType::F32, &device());
+    let stacked = |m: &[usize]| nested(normalise(m), nested(mixing(m), nested(rnd(m), sac(m))));
+    check_all(&Subject::new("normalise+mixing+rnd+sac", stacked).with_rows(2), DType::F32, &device());
+}
+
+#[test]
+fn sqil_nests_obey_the_laws() {
+    let sqil_sac = Subject::new("sqil+sac", |m: &[usize]| nested(sqil(m), sac(m))).with_rows(2);
+    check_all(&sqil_sac, DType::F32, &device());
+    let stacked = |m: &[usize]| nested(rnd(m), nested(sqil(m), nested(scale(m), td3(m))));
+    check_all(&Subject::new("rnd+sqil+scale+td3", stacked).with_rows(2), DType::F32, &device());
+}
+
+#[test]
+fn scaling_nests_obey_the_laws() {
+    let stacked = |m: &[usize]| nested(scale(m), nested(rnd(m), sac(m)));
+    check_all(&Subject::new("scale+rnd+sac", stacked), DType::F32, &device());
+}
+
+#[test]
+fn airl_nests_obey_the_laws() {
+    check_all(&Subject::new("airl+sac", |m: &[usize]| airl(m, sac(m))), DType::F32, &device());
+    // Processors above it and below it.
+    let stacked = |m: &[usize]| nested(rnd(m), airl(m, nested(normalise(m), sac(m))));
+    check_all(&Subject::new("rnd+airl+normalise+sac", stacked), DType::F32, &device());
+}
+
 #[test]
 fn normalising_nests_obey_the_laws() {
     let normalise_rnd_sac = |m: &[usize]| nested(normalise(m), nested(rnd(m), sac(m)));
@@ -146,6 +233,10 @@ fn devices_agree_on_nests() {
         if let Some(other) = device_or_skip(name, "law 6") {
             devices_agree(&Subject::new("rnd+sac", |m: &[usize]| nested(rnd(m), sac(m))), &flex, &other);
             devices_agree(&Subject::new("dac+td3", |m: &[usize]| nested(dac(m), td3(m))), &flex, &other);
+            let mixing_td3 = |m: &[usize]| nested(mixing(m), nested(scale(m), td3(m)));
+            devices_agree(&Subject::new("mixing+scale+td3", mixing_td3), &flex, &other);
+            devices_agree(&Subject::new("sqil+sac", |m: &[usize]| nested(sqil(m), sac(m))), &flex, &other);
+            devices_agree(&Subject::new("airl+sac", |m: &[usize]| airl(m, sac(m))), &flex, &other);
         }
     }
 }

@@ -4,6 +4,8 @@ use ingle::envs::VectorEnvironment;
 use ingle::nested::ail::AilConfig;
 use ingle::nested::normalise::NormaliseConfig;
 use ingle::nested::rnd::RndConfig;
+use ingle::nested::scale::ScaleConfig;
+use ingle::nested::sqil::SqilConfig;
 use ingle::sac::SacConfig;
 use ingle::td3::Td3Config;
 use ingle::{Error, Result};
@@ -72,10 +74,12 @@ layers! {
     processors {
         normalise: NormaliseConfig = |config, sizes| config.init(sizes.observation),
         rnd: RndConfig = |config, sizes| config.init(sizes.observation),
+        scale: ScaleConfig = |config, _sizes| config.init(),
     }
     // Processors that learn from demonstrations.
     imitators {
         ail: AilConfig = |config, sizes| config.init(sizes.observation, sizes.action),
+        sqil: SqilConfig = |config, sizes| config.init(sizes.observation, sizes.action),
     }
     cores {
         sac: SacConfig = |config, sizes| config.init(sizes.observation, sizes.action),
@@ -193,7 +197,7 @@ mod tests {
     #[test]
     fn a_wrong_name_says_what_is_wrong_and_what_there_is() {
         for (name, parts) in [
-            ("ppo", vec!["'ppo' is not a learner", "normalise, rnd, ail", "(sac, td3)"]),
+            ("ppo", vec!["'ppo' is not a learner", "normalise, rnd", "(sac, td3)"]),
             ("", vec!["'' is not a learner"]),
             ("rnd+", vec!["'' is not a learner"]),
             ("rnd", vec!["'rnd' has no direct core: end it with one, as in rnd+sac"]),

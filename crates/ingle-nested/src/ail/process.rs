@@ -147,7 +147,7 @@ impl<S> Ail<S> {
         &self,
         state: &mut AilState,
         sample: ImitationSample<S>,
-        noise: AilNoise,
+        noise: &AilNoise,
     ) -> Result<(S, Metrics)>
     where
         S: Rewarded,
@@ -229,7 +229,7 @@ impl<S: Rewarded> SampleProcessor for Ail<S> {
                 .collect();
             Tensor::cat(shares, 2)
         });
-        self.update(state, sample, AilNoise { interpolation })
+        self.update(state, sample, &AilNoise { interpolation })
     }
 }
 
@@ -252,6 +252,6 @@ impl<S: Rewarded> ExplicitProcessNoise for Ail<S> {
                 actual: actual.map_or_else(Vec::new, |shape| shape.to_vec()),
             });
         }
-        self.update(state, sample, noise)
+        self.update(state, sample, &noise)
     }
 }

@@ -100,7 +100,7 @@ fn weight(layout: &Layout, parameters: &Tensor<2>, index: usize, [input, output]
     layout.slice(parameters, index).reshape([parameters.dims()[0], input, output])
 }
 
-/// Vectors `[P, n]` of length 1 (`PyTorch`'s `normalize`, ε = 1e-12).
+/// Vectors `[P, n]` of length 1 (`PyTorch`'s rule, ε = 1e-12).
 fn unit(vector: Tensor<2>) -> Tensor<2> {
     let norm = vector.clone().square().sum_dim(1).sqrt().clamp_min(1e-12);
     vector / norm

@@ -191,6 +191,24 @@ fn fewer_demonstrations_are_repeated() {
     }
 }
 
+/// Steps on shared rows and on the same rows spread over the members.
+fn check_sharing<C>(core: &C, own: &Transitions, shared: &Transitions, spread: &Transitions)
+where
+    C: LearnerCore<Sample = ImitationSample<Transitions>>,
+{
+    let pairs = [(own, shared, own, spread), (shared, own, spread, own), (shared, shared, spread, spread)];
+    for (rl, demonstrations, rl_spread, demonstrations_spread) in pairs {
+        let (mut a, mut b) = (core.init(0, &device()).unwrap(), core.init(0, &device()).unwrap());
+        let sample = |rl: &Transitions, demonstrations: &Transitions| ImitationSample {
+            rl: rl.clone(),
+            demonstrations: demonstrations.clone(),
+        };
+        core.step(&mut a, sample(rl, demonstrations)).unwrap();
+        core.step(&mut b, sample(rl_spread, demonstrations_spread)).unwrap();
+        assert_same("imitation", "shared rows", &a.save().unwrap(), &b.save().unwrap(), 1e-5);
+    }
+}
+
 /// Demonstrations that all members share, beside own rows of each, and the other way round.
 #[test]
 fn members_may_share_demonstrations() {
@@ -210,29 +228,12 @@ fn members_may_share_demonstrations() {
         }
     };
     let own = sample(5).rl;
-    fn check<C>(core: &C, own: &Transitions, shared: &Transitions, spread: &Transitions)
-    where
-        C: LearnerCore<Sample = ImitationSample<Transitions>>,
-    {
-        let pairs =
-            [(own, shared, own, spread), (shared, own, spread, own), (shared, shared, spread, spread)];
-        for (rl, demonstrations, rl_spread, demonstrations_spread) in pairs {
-            let (mut a, mut b) = (core.init(0, &device()).unwrap(), core.init(0, &device()).unwrap());
-            let sample = |rl: &Transitions, demonstrations: &Transitions| ImitationSample {
-                rl: rl.clone(),
-                demonstrations: demonstrations.clone(),
-            };
-            core.step(&mut a, sample(rl, demonstrations)).unwrap();
-            core.step(&mut b, sample(rl_spread, demonstrations_spread)).unwrap();
-            assert_same("imitation", "shared rows", &a.save().unwrap(), &b.save().unwrap(), 1e-5);
-        }
-    }
     let mixing = AilConfig { mix_demonstrations: true, gradient_penalty: 1.0, ..AilConfig::default() };
-    check(&Nested { processor: ail(mixing), direct: sac() }, &own, &shared, &spread);
+    check_sharing(&Nested { processor: ail(mixing), direct: sac() }, &own, &shared, &spread);
     let sqil = SqilConfig { population: 2 }.init(3, 2).unwrap();
-    check(&Nested { processor: sqil, direct: sac() }, &own, &shared, &spread);
+    check_sharing(&Nested { processor: sqil, direct: sac() }, &own, &shared, &spread);
     let airl = AirlConfig { population: 2, hidden: vec![5], ..AirlConfig::default() }.init(sac()).unwrap();
-    check(&airl, &own, &shared, &spread);
+    check_sharing(&airl, &own, &shared, &spread);
 }
 
 #[test]

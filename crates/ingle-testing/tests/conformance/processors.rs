@@ -235,7 +235,6 @@ fn devices_agree_on_nests() {
             devices_agree(&Subject::new("dac+td3", |m: &[usize]| nested(dac(m), td3(m))), &flex, &other);
             let mixing_td3 = |m: &[usize]| nested(mixing(m), nested(scale(m), td3(m)));
             devices_agree(&Subject::new("mixing+scale+td3", mixing_td3), &flex, &other);
-            devices_agree(&Subject::new("sqil+sac", |m: &[usize]| nested(sqil(m), sac(m))), &flex, &other);
             devices_agree(&Subject::new("airl+sac", |m: &[usize]| airl(m, sac(m))), &flex, &other);
         }
     }

@@ -110,6 +110,7 @@ fn feedback_reaches_own_rows_only() {
         reward: &numbers[..40],
         discount: &[0.9; 40],
         next_observation: &numbers,
+        truncated: &[false; 40],
     };
     replay.insert(0, rows).unwrap();
     let sizes = Sizes { population: 1, ..SIZES };

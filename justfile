@@ -21,6 +21,22 @@ laws device:
 traces directory:
     INGLE_TRACES={{directory}} cargo test --release -p ingle-testing --features {{features}} traces -- --nocapture
 
+# Random kills of the trainer, each run resumed to the end and compared bit for bit.
+kills count="200" seed="1":
+    INGLE_KILLS={{count}} INGLE_FAULT_SEED={{seed}} cargo test --release --workspace --features {{features}} --test runs -- --nocapture a_killed_run
+
+# INT and TERM at random moments.
+signals count="100" seed="1":
+    INGLE_SIGNALS={{count}} INGLE_FAULT_SEED={{seed}} cargo test --release --workspace --features {{features}} --test runs -- --nocapture a_signal
+
+# Damaged and hostile checkpoints.
+corruptions count="10000" seed="1":
+    INGLE_CORRUPTIONS={{count}} INGLE_FAULT_SEED={{seed}} cargo test --release --workspace --features {{features}} --test checkpoints -- --nocapture
+
+# Kills and errors at every system call of a save (needs strace).
+save-faults:
+    INGLE_FAULTS=full cargo test --release --workspace --features {{features}} --test faults -- --nocapture
+
 # Formatting, lints, documentation.
 check:
     cargo fmt --all --check

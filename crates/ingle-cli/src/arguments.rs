@@ -42,6 +42,8 @@ pub(crate) enum Command {
         after_help = "Examples:\n  ingle plot runs/sac-* --threshold -150\n  ingle plot runs/rnd+sac-* runs/sac-* --out curves\n  ingle plot runs/a/* runs/b/* --group directory --metric critic_loss --out losses"
     )]
     Plot(PlotOptions),
+    /// List runs: learner, environment, steps, last return, and whether they run.
+    Runs(RunsOptions),
     /// List the devices that are built in and there.
     Devices(DevicesOptions),
 }
@@ -56,7 +58,10 @@ Examples:
   ingle train td3 --env gym:Hopper-v5 --set env.healthy_reward=0.5
   ingle train sac --env pendulum --device wgpu --set sac.tau=0.01 --set replay.batch=512
   ingle train sac --config my.toml --run runs/my-run --json
+  ingle train --resume --run runs/my-run
+  ingle train --resume --run runs/my-run --steps 100000 --device wgpu
 
+The first INT or TERM stops after the current step and saves; a second one stops at once.
 Settings are taken from the defaults, then --config, then --set, then the options here.
 `--set` takes the dotted keys of the configuration file; the resolved configuration of a run is
 in its directory as config.toml and can be given to --config.";
@@ -64,7 +69,8 @@ in its directory as config.toml and can be given to --config.";
 #[derive(Debug, Args)]
 pub(crate) struct TrainOptions {
     /// Processors outermost first (normalise, rnd, ail), then a direct core (sac, td3), joined by +
-    pub(crate) learner: String,
+    #[arg(required_unless_present = "resume")]
+    pub(crate) learner: Option<String>,
     /// The environment: pendulum, mountain-car-continuous, lqr, point-mass, mujoco:NAME as in
     /// mujoco:HalfCheetah-v5, or gym:NAME with any of your own Gymnasium [default: pendulum]
     #[arg(long)]
@@ -84,9 +90,12 @@ pub(crate) struct TrainOptions {
     /// Environments played side by side [default: 1]
     #[arg(long)]
     pub(crate) envs: Option<usize>,
-    /// Directory to put the run in; must be new or empty [default: runs/LEARNER-ENV-N]
+    /// Directory to put the run in; must be new or empty, or hold the run to resume [default: runs/LEARNER-ENV-N]
     #[arg(long, value_name = "DIR")]
     pub(crate) run: Option<PathBuf>,
+    /// Go on with the run in --run, with its configuration; more --steps and another --device may be given
+    #[arg(long, requires = "run", conflicts_with = "config")]
+    pub(crate) resume: bool,
     /// Configuration file
     #[arg(long, value_name = "FILE.toml")]
     pub(crate) config: Option<PathBuf>,
@@ -171,6 +180,16 @@ pub(crate) struct PlotOptions {
     #[arg(long, value_name = "OUT")]
     pub(crate) out: Option<PathBuf>,
     /// Print one JSON object per run instead of the table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunsOptions {
+    /// A directory of runs, or a run
+    #[arg(default_value = "runs")]
+    pub(crate) directory: PathBuf,
+    /// Print one JSON object per run
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -1,5 +1,6 @@
 //! The configuration of a run: defaults, file, `--set` and options, merged and checked.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,17 @@ use crate::learner::{Layers, Sizes, Stack};
 
 /// The key of the population, which is set once for all layers.
 const POPULATION: &str = "population";
+
+/// What may change when a run goes on: where it computes, when it ends, what is kept of it.
+const FREE: &[&str] = &[
+    "device",
+    "environment.python",
+    "train.steps",
+    "train.max_updates",
+    "train.target_return",
+    "train.checkpoint_interval",
+    "train.checkpoints",
+];
 
 /// Everything that determines a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -161,6 +173,31 @@ impl RunConfig {
         if problems.is_empty() { Ok(config) } else { Err(CliError::Config(problems)) }
     }
 
+    /// Reads what a run wrote down of itself.
+    ///
+    /// # Errors
+    /// If that is no configuration.
+    pub(crate) fn read(text: &str) -> Result<Self, CliError> {
+        let table =
+            text.parse().map_err(|error: toml::de::Error| CliError::Config(vec![error.to_string()]))?;
+        Self::from_table(table).map_err(|error| CliError::Config(vec![error.message().trim_end().to_owned()]))
+    }
+
+    /// The settings in which a run that goes on would differ from what it was, apart from those that
+    /// [may](FREE) differ.
+    pub(crate) fn differences(&self, before: &Self) -> Result<Vec<String>, CliError> {
+        let (mut now, mut then) = (BTreeMap::new(), BTreeMap::new());
+        flatten(String::new(), &Value::Table(self.to_table()?), &mut now);
+        flatten(String::new(), &Value::Table(before.to_table()?), &mut then);
+        let keys: BTreeSet<&String> = now.keys().chain(then.keys()).collect();
+        let show = |value: Option<&Value>| value.map_or("not set".to_owned(), ToString::to_string);
+        Ok(keys
+            .into_iter()
+            .filter(|key| now.get(*key) != then.get(*key) && !FREE.contains(&key.as_str()))
+            .map(|key| format!("{key}: the run has {}, got {}", show(then.get(key)), show(now.get(key))))
+            .collect())
+    }
+
     /// Every setting that is out of range, by its dotted key.
     fn violations(&self) -> Vec<String> {
         let mut problems = Vec::new();
@@ -242,6 +279,21 @@ impl RunConfig {
         }
         let config: Self = table.try_into()?;
         Ok(Self { layers: sections.try_into()?, ..config })
+    }
+}
+
+/// The settings in a value by their dotted keys.
+fn flatten(path: String, value: &Value, settings: &mut BTreeMap<String, Value>) {
+    match value {
+        Value::Table(table) => {
+            for (key, value) in table {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                flatten(path, value, settings);
+            }
+        }
+        _ => {
+            settings.insert(path, value.clone());
+        }
     }
 }
 

@@ -3,13 +3,18 @@
 use serde_json::json;
 
 use crate::arguments::DevicesOptions;
+use crate::error::CliError;
+use crate::output::line;
 
-pub(crate) fn run(options: &DevicesOptions) {
+pub(crate) fn run(options: &DevicesOptions) -> Result<(), CliError> {
     for device in ingle::device::available() {
         if options.json {
-            println!("{}", json!({"device": device.name.to_string(), "description": device.description}));
+            line(format_args!(
+                "{}",
+                json!({"device": device.name.to_string(), "description": device.description})
+            ))?;
         } else {
-            println!("{:10} {}", device.name.to_string(), device.description);
+            line(format_args!("{:10} {}", device.name.to_string(), device.description))?;
         }
     }
     if !options.json {
@@ -20,7 +25,12 @@ pub(crate) fn run(options: &DevicesOptions) {
         ];
         let missing: Vec<&str> = features.iter().filter(|(_, built)| !built).map(|(name, _)| *name).collect();
         if !missing.is_empty() {
-            println!("\nnot built in: {} (build with --features {})", missing.join(", "), missing.join(","));
+            line(format_args!(
+                "\nnot built in: {} (build with --features {})",
+                missing.join(", "),
+                missing.join(",")
+            ))?;
         }
     }
+    Ok(())
 }

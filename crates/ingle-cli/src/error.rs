@@ -33,8 +33,29 @@ pub(crate) enum CliError {
     Demonstrations(#[from] DemonstrationError),
     #[error(transparent)]
     Train(#[from] TrainError),
+    /// A signal stopped the run, which has been saved.
+    #[error("stopped by {} at step {step}; go on with: ingle train --resume --run {}", signal_name(*.signal), .run.display())]
+    Stopped {
+        /// Its number.
+        signal: u8,
+        /// The environment step.
+        step: u64,
+        /// The run's directory.
+        run: PathBuf,
+    },
+    /// Standard output is closed, or full.
+    #[error("cannot write to standard output: {0}")]
+    Output(std::io::Error),
     #[error("{0}")]
     Other(String),
+}
+
+fn signal_name(signal: u8) -> &'static str {
+    match signal {
+        2 => "INT",
+        15 => "TERM",
+        _ => "a signal",
+    }
 }
 
 fn list(problems: &[String]) -> String {
@@ -61,14 +82,16 @@ impl CliError {
             | Self::Train(
                 TrainError::Learner(ingle::Error::Config(_) | ingle::Error::Record(_))
                 | TrainError::Mismatch { .. }
-                | TrainError::Format { .. },
+                | TrainError::Format { .. }
+                | TrainError::Locked { .. },
             ) => 2,
+            Self::Stopped { signal, .. } => 128 + signal,
             Self::Device(_) => 3,
             Self::Train(TrainError::Learner(ingle::Error::Execution(reason))) => {
                 if reason.to_lowercase().contains("memory") { 4 } else { 5 }
             }
             Self::Environment(error) | Self::Train(TrainError::Environment(error)) => environment_code(error),
-            Self::Train(_) | Self::Other(_) => 1,
+            Self::Train(_) | Self::Output(_) | Self::Other(_) => 1,
         };
         ExitCode::from(code)
     }

@@ -1,10 +1,11 @@
 //! `ingle eval`.
 
+use std::path::Path;
 use std::time::Instant;
 
 use ingle::burn::tensor::Device;
 use ingle::envs::VectorEnvironment;
-use ingle::train::{EpisodeStatistics, read_record};
+use ingle::train::{Checkpoints, EpisodeStatistics, read_record};
 use ingle::{CoreLearner, Record, RecordItem, State};
 use serde_json::json;
 
@@ -12,6 +13,7 @@ use crate::arguments::EvalOptions;
 use crate::config::RunConfig;
 use crate::error::CliError;
 use crate::learner::Sizes;
+use crate::output::{line, note};
 use crate::stack::Core;
 use crate::train::{CONFIG, STATE, environments};
 use crate::{in_pool, learner};
@@ -32,14 +34,7 @@ pub(crate) fn run(options: &EvalOptions) -> Result<(), CliError> {
     let device = ingle::device::open(&config.device)?;
     let environments: Vec<Box<dyn VectorEnvironment>> = environments(&config, options.episodes)?;
     let sizes = Sizes::of(environments[0].as_ref());
-    let path = options.run.join(STATE);
-    if !path.is_file() {
-        return Err(CliError::Input(format!(
-            "{} has no {STATE}: the run has not finished, or it failed (see stopped.txt)",
-            options.run.display()
-        )));
-    }
-    let record = read_record(&path)?;
+    let record = policy(&options.run)?;
     // The direct core's, however deep it is nested.
     let updates = record.0.iter().find_map(|(name, item)| match item {
         RecordItem::Counter(updates) if name == "updates" || name.ends_with("/updates") => Some(*updates),
@@ -52,7 +47,7 @@ pub(crate) fn run(options: &EvalOptions) -> Result<(), CliError> {
         return Err(CliError::Other("no episode was played".into()));
     };
     if options.json {
-        println!(
+        line(format_args!(
             "{}",
             json!({
                 "mean_return": mean_return,
@@ -63,13 +58,33 @@ pub(crate) fn run(options: &EvalOptions) -> Result<(), CliError> {
                 "seconds": start.elapsed().as_secs_f64(),
                 "run": options.run,
             })
-        );
+        ))?;
     } else {
-        println!(
+        line(format_args!(
             "mean return {mean_return:.1} ± {std_return:.1} over {episodes} episodes of {mean_length:.0} steps"
-        );
+        ))?;
     }
     Ok(())
+}
+
+/// The final policy of a run, or of one that has not finished the one in its newest checkpoint.
+fn policy(run: &Path) -> Result<Record, CliError> {
+    let path = run.join(STATE);
+    if path.is_file() {
+        return Ok(read_record(&path)?);
+    }
+    let (checkpoint, damaged) = Checkpoints::of_run(run).latest()?;
+    match checkpoint {
+        Some(checkpoint) => {
+            let step = checkpoint.manifest.step;
+            note(format_args!("ingle: the run has not finished: this is its policy of step {step}"));
+            Ok(checkpoint.record.scope("learner").scope("state"))
+        }
+        None => Err(CliError::Input(match damaged.first() {
+            Some(error) => error.to_string(),
+            None => format!("{} has no {STATE} and no checkpoint yet", run.display()),
+        })),
+    }
 }
 
 /// One evaluation of a saved state.

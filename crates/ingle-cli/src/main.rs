@@ -12,8 +12,11 @@ mod error;
 mod evaluate;
 mod flops;
 mod learner;
+mod output;
 mod plot;
 mod progress;
+mod runs;
+mod signals;
 mod source;
 mod stack;
 mod train;
@@ -40,15 +43,13 @@ fn main() -> ExitCode {
         Command::Eval(options) => evaluate::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Plot(options) => plot::run(&options),
-        Command::Devices(options) => {
-            devices::run(&options);
-            Ok(())
-        }
+        Command::Runs(options) => runs::run(&options),
+        Command::Devices(options) => devices::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ingle: {error}");
+            output::note(format_args!("ingle: {error}"));
             error.exit_code()
         }
     }

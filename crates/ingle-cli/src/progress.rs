@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use ingle::train::{Event, Observer, Progress, TrainError};
 
+use crate::output::note;
+
 /// Shows steps/s, updates/s, the return and the time left, on standard error.
 pub(crate) struct ProgressView {
     bar: Option<ProgressBar>,
@@ -22,7 +24,7 @@ const REDRAW: Duration = Duration::from_millis(200);
 const LINE: Duration = Duration::from_secs(10);
 
 impl ProgressView {
-    pub(crate) fn new(steps: u64) -> Self {
+    pub(crate) fn new(steps: u64, start: Progress) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(steps);
             let template = "{bar:30} {percent:>3}%  {pos}/{len} steps  {msg}";
@@ -32,8 +34,7 @@ impl ProgressView {
             bar
         });
         let now = Instant::now();
-        let progress = Progress { env_steps: 0, updates: 0, mean_return: None };
-        Self { bar, steps, start: now, last: (now, progress), metrics: BTreeMap::new() }
+        Self { bar, steps, start: now, last: (now, start), metrics: BTreeMap::new() }
     }
 
     fn show(&mut self, now: Instant, progress: Progress) {
@@ -50,7 +51,7 @@ impl ProgressView {
                 bar.set_position(progress.env_steps.min(self.steps));
                 bar.set_message(message);
             }
-            None => eprintln!("{}/{} steps  {message}", progress.env_steps, self.steps),
+            None => note(format_args!("{}/{} steps  {message}", progress.env_steps, self.steps)),
         }
         self.last = (now, progress);
     }
@@ -58,7 +59,7 @@ impl ProgressView {
     fn line(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
-            None => eprintln!("{text}"),
+            None => note(format_args!("{text}")),
         }
     }
 }

@@ -1,14 +1,13 @@
 //! `ingle train`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use ingle::burn::tensor::Device;
 use ingle::envs::VectorEnvironment;
 use ingle::replay::Data;
 use ingle::replay::demonstrations::Demonstrations;
-use ingle::train::{EpisodeStatistics, MetricsFile, Summary, write_atomically, write_record};
-use ingle::{CoreLearner, State, Trainer};
+use ingle::train::{Checkpoints, EpisodeStatistics, Observer, RunDirectory, StopReason, Summary};
+use ingle::{Checkpoint, CoreLearner, State, Trainer};
 use serde_json::json;
 use toml::Value;
 
@@ -16,86 +15,123 @@ use crate::arguments::TrainOptions;
 use crate::config::RunConfig;
 use crate::error::CliError;
 use crate::learner::{Sizes, Stack};
+use crate::output::{line, note};
 use crate::progress::{ProgressView, clock};
+use crate::signals::Signals;
 use crate::source::Source;
 use crate::stack::Core;
 use crate::{in_pool, learner, source};
 
-/// The files of a run directory.
+/// The files of a run directory that other commands read.
 pub(crate) const CONFIG: &str = "config.toml";
 pub(crate) const STATE: &str = "state.safetensors";
 pub(crate) const METRICS: &str = "metrics.jsonl";
-const SUMMARY: &str = "summary.json";
-const STOPPED: &str = "stopped.txt";
 
 pub(crate) fn run(options: &TrainOptions) -> Result<(), CliError> {
-    Stack::parse(&options.learner)?;
-    let config = resolve(options)?;
-    // Everything that can be refused is refused before there is anything on disk.
+    let (config, place) = if options.resume { resume(options)? } else { begin(options)? };
+    // Everything that can be refused is refused before there is anything on disk, or anything changed there.
     let device = ingle::device::open(&config.device)?;
     let environments = environments(&config, config.envs)?;
     let evaluation = self::environments(&config, config.train.evaluation_episodes)?;
-    let sizes = Sizes::of(environments[0].as_ref());
     let demonstrations = source::demonstrations(&config, environments[0].as_ref())?;
-    let directory = run_directory(options.run.as_deref(), &config)?;
-    let job = TrainJob {
-        config: &config,
-        device,
-        directory: &directory,
-        environments,
-        evaluation,
-        demonstrations,
-        threads: options.threads,
-    };
-    match learner::core(&config, sizes).and_then(|core| job.run(core)) {
-        Ok(summary) => {
-            report(&summary, &directory, options.json);
-            Ok(())
-        }
-        Err(error) => {
-            if directory.is_dir() {
-                // The run failed already; if its reason cannot be written either, it is still printed.
-                let _ = write_atomically(&directory.join(STOPPED), format!("{error}\n").as_bytes());
-            }
-            Err(error)
-        }
-    }
+    let core = learner::core(&config, Sizes::of(environments[0].as_ref()))?;
+    let job = TrainJob { config: &config, device, environments, evaluation, demonstrations };
+    let (summary, path) = in_pool(options.threads, || job.run(core, place))?;
+    report(&summary, &path, options.json)
 }
 
-/// A run from start to end.
+/// Where a run is to be.
+enum Place {
+    /// A directory that is yet to be made.
+    New(PathBuf),
+    /// The directory of a run that is to go on.
+    Existing(RunDirectory),
+}
+
+/// A run from start, or from where it was saved, to end.
 struct TrainJob<'a> {
     config: &'a RunConfig,
     device: Device,
-    directory: &'a Path,
     environments: Vec<Box<dyn VectorEnvironment>>,
     evaluation: Vec<Box<dyn VectorEnvironment>>,
     demonstrations: Option<Demonstrations>,
-    threads: Option<usize>,
 }
 
 impl TrainJob<'_> {
-    fn run(self, core: Core) -> Result<Summary, CliError> {
-        let Self { config, device, directory, environments, evaluation, demonstrations, threads } = self;
-        in_pool(threads, || {
-            let shape = config.replay(Sizes::of(environments[0].as_ref()), Data::Own);
-            let source = Source::new(config, &shape, demonstrations.as_ref(), &device)?;
-            let learner = CoreLearner::new(core, source, config.seed, &device)?;
-            let mut trainer =
-                Trainer::new(learner, environments, evaluation, config.train.clone(), config.seed)?;
-            fs::create_dir_all(directory).map_err(|error| {
-                CliError::Other(format!("cannot create {}: {error}", directory.display()))
-            })?;
-            write_atomically(&directory.join(CONFIG), config.to_toml()?.as_bytes())?;
-            let mut metrics = MetricsFile::create(&directory.join(METRICS))?;
-            let mut progress = ProgressView::new(config.train.steps);
-            let summary = trainer.run(&mut [&mut metrics, &mut progress])?;
-            write_record(&directory.join(STATE), &trainer.learner.state.save()?)?;
-            let text =
-                serde_json::to_string_pretty(&summary).map_err(|error| CliError::Other(error.to_string()))?;
-            write_atomically(&directory.join(SUMMARY), text.as_bytes())?;
-            Ok(summary)
-        })
+    fn run(self, core: Core, place: Place) -> Result<(Summary, PathBuf), CliError> {
+        let Self { config, device, environments, evaluation, demonstrations } = self;
+        let shape = config.replay(Sizes::of(environments[0].as_ref()), Data::Own);
+        let source = Source::new(config, &shape, demonstrations.as_ref(), &device)?;
+        let learner = CoreLearner::new(core, source, config.seed, &device)?;
+        let mut trainer = Trainer::new(learner, environments, evaluation, config.train.clone(), config.seed)?;
+        let text = config.to_toml()?;
+        let directory = match place {
+            Place::New(path) => RunDirectory::create(&path, &text)?,
+            Place::Existing(directory) => {
+                restore(&mut trainer, config, &directory)?;
+                directory.go_on(&text)?;
+                directory
+            }
+        };
+        let outcome = train(&mut trainer, config, &directory);
+        if let Err(error) = &outcome {
+            // The run has stopped already; if its reason cannot be written either, it is still printed.
+            let _ = directory.stopped(&error.to_string());
+        }
+        Ok((outcome?, directory.path().to_owned()))
     }
+}
+
+fn train(
+    trainer: &mut Trainer<CoreLearner<Core, Source>>,
+    config: &RunConfig,
+    directory: &RunDirectory,
+) -> Result<Summary, CliError> {
+    let signals = Signals::watch(&trainer.stop_flag())
+        .map_err(|error| CliError::Other(format!("cannot watch for signals: {error}")))?;
+    let mut checkpoints = directory.checkpoints(config.train.checkpoints)?;
+    let start = trainer.progress();
+    let mut metrics = directory.metrics()?;
+    if start.env_steps == 0 {
+        metrics.rewind(0)?;
+    }
+    let mut progress = ProgressView::new(config.train.steps, start);
+    let summary = trainer.run_saving(&mut checkpoints, &mut [&mut metrics, &mut progress])?;
+    if let (StopReason::Stopped, Some(signal)) = (summary.reason, signals.first()) {
+        let run = directory.path().to_owned();
+        return Err(CliError::Stopped { signal, step: summary.env_steps, run });
+    }
+    directory.finish(&trainer.learner.state.save()?, &summary)?;
+    Ok(summary)
+}
+
+/// Brings back the newest checkpoint that is whole.
+fn restore(
+    trainer: &mut Trainer<CoreLearner<Core, Source>>,
+    config: &RunConfig,
+    directory: &RunDirectory,
+) -> Result<(), CliError> {
+    let (checkpoint, damaged) = Checkpoints::of_run(directory.path()).latest()?;
+    for error in &damaged {
+        note(format_args!("ingle: passed over a checkpoint: {error}"));
+    }
+    let Some(checkpoint) = checkpoint else {
+        if let Some(error) = damaged.first() {
+            let path = directory.path().display();
+            return Err(CliError::Input(format!("no checkpoint of {path} can be read: {error}")));
+        }
+        note(format_args!("ingle: the run has no checkpoint yet: it begins at step 0"));
+        return Ok(());
+    };
+    refuse_differences(config, &RunConfig::read(&checkpoint.manifest.configuration)?)?;
+    trainer.load_checkpoint(&checkpoint.record)?;
+    note(format_args!("ingle: going on at step {}", checkpoint.manifest.step));
+    Ok(())
+}
+
+fn refuse_differences(config: &RunConfig, before: &RunConfig) -> Result<(), CliError> {
+    let differences = config.differences(before)?;
+    if differences.is_empty() { Ok(()) } else { Err(CliError::Config(differences)) }
 }
 
 /// One vector of environments for each member of the population.
@@ -106,9 +142,31 @@ pub(crate) fn environments(
     (0..config.population).map(|_| Ok(config.environment.make_vector(&config.env, count)?)).collect()
 }
 
-fn resolve(options: &TrainOptions) -> Result<RunConfig, CliError> {
-    let mut given = vec![("learner", Value::from(options.learner.as_str()))];
-    let text = [("env", &options.env), ("environment.python", &options.python), ("device", &options.device)];
+/// A new run.
+fn begin(options: &TrainOptions) -> Result<(RunConfig, Place), CliError> {
+    Stack::parse(options.learner.as_deref().unwrap_or_default())?;
+    let config = resolve(options, options.config.as_deref())?;
+    let path = run_directory(options.run.as_deref(), &config)?;
+    Ok((config, Place::New(path)))
+}
+
+/// A run that goes on, with its own configuration and what is given here.
+fn resume(options: &TrainOptions) -> Result<(RunConfig, Place), CliError> {
+    let path = options.run.as_deref().unwrap_or(Path::new("."));
+    let directory = RunDirectory::open(path)?;
+    let config = resolve(options, Some(&path.join(CONFIG)))?;
+    refuse_differences(&config, &RunConfig::read(&directory.configuration()?)?)?;
+    Ok((config, Place::Existing(directory)))
+}
+
+fn resolve(options: &TrainOptions, file: Option<&Path>) -> Result<RunConfig, CliError> {
+    let mut given = Vec::new();
+    let text = [
+        ("learner", &options.learner),
+        ("env", &options.env),
+        ("environment.python", &options.python),
+        ("device", &options.device),
+    ];
     given.extend(text.into_iter().filter_map(|(key, value)| Some((key, Value::from(value.as_deref()?)))));
     let numbers = [
         ("seed", options.seed),
@@ -123,10 +181,10 @@ fn resolve(options: &TrainOptions) -> Result<RunConfig, CliError> {
             given.push((key, Value::from(number)));
         }
     }
-    RunConfig::resolve(options.config.as_deref(), &options.set, given)
+    RunConfig::resolve(file, &options.set, given)
 }
 
-/// The directory for a new run. What is there must be empty: a run is never overwritten.
+/// The directory for a new run.
 fn run_directory(wanted: Option<&Path>, config: &RunConfig) -> Result<PathBuf, CliError> {
     let Some(directory) = wanted else {
         let environment = config.env.replace([':', '/'], "-");
@@ -135,22 +193,23 @@ fn run_directory(wanted: Option<&Path>, config: &RunConfig) -> Result<PathBuf, C
         let free = (0..1_000_000).map(name).find(|directory| !directory.exists());
         return free.ok_or_else(|| CliError::Other("no free name for a run below runs/".into()));
     };
-    match fs::read_dir(directory).map(|mut entries| entries.next().is_some()) {
-        Ok(true) => Err(CliError::Input(format!(
-            "{} is not empty: give --run a new directory (a run is never overwritten)",
-            directory.display()
-        ))),
-        Ok(false) => Ok(directory.to_owned()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(directory.to_owned()),
-        Err(source) => Err(CliError::Read { path: directory.to_owned(), source }),
+    if directory.exists() && !directory.is_dir() {
+        return Err(CliError::Input(format!("{} is not a directory", directory.display())));
     }
+    if RunDirectory::holds_run(directory) {
+        return Err(CliError::Input(format!(
+            "{} holds a run: go on with it by --resume, or give --run a new directory (a run is never overwritten)",
+            directory.display()
+        )));
+    }
+    Ok(directory.to_owned())
 }
 
-fn report(summary: &Summary, directory: &Path, json: bool) {
-    let Some((member, best)) = summary.best() else { return };
+fn report(summary: &Summary, directory: &Path, json: bool) -> Result<(), CliError> {
+    let Some((member, best)) = summary.best() else { return Ok(()) };
     let EpisodeStatistics { mean_return, std_return, mean_length, episodes } = best;
     if json {
-        println!(
+        line(format_args!(
             "{}",
             json!({
                 "mean_return": mean_return,
@@ -161,22 +220,22 @@ fn report(summary: &Summary, directory: &Path, json: bool) {
                 "seconds": summary.seconds,
                 "run": directory,
             })
-        );
-        return;
+        ))?;
+        return Ok(());
     }
     let of_population = if summary.evaluation.len() > 1 {
         format!(" (best of {} members: {member})", summary.evaluation.len())
     } else {
         String::new()
     };
-    println!(
+    line(format_args!(
         "mean return {mean_return:.1} ± {std_return:.1} over {episodes} episodes of {mean_length:.0} steps{of_population}"
-    );
-    println!(
+    ))?;
+    line(format_args!(
         "{} environment steps, {} updates in {}; run saved in {}",
         summary.env_steps,
         summary.updates,
         clock(summary.seconds),
         directory.display()
-    );
+    ))
 }

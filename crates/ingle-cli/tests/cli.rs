@@ -71,7 +71,18 @@ fn train_then_evaluate() {
         .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
         .collect();
     files.sort();
-    assert_eq!(files, ["config.toml", "metrics.jsonl", "state.safetensors", "summary.json"]);
+    assert_eq!(
+        files,
+        [
+            "checkpoints",
+            "config.toml",
+            "metrics.jsonl",
+            "run.json",
+            "run.lock",
+            "state.safetensors",
+            "summary.json"
+        ]
+    );
 
     let evaluate = |episodes| {
         let output = ingle(&["eval", &run, "--json", "--episodes", episodes], &scratch.0);
@@ -95,7 +106,7 @@ fn train_then_evaluate() {
     // A run is never overwritten.
     let refused = ingle(&["train", "sac", "--run", &run], &scratch.0);
     assert_eq!(refused.status.code(), Some(2));
-    assert!(text(&refused.stderr).contains("is not empty"));
+    assert!(text(&refused.stderr).contains("holds a run: go on with it by --resume"));
 }
 
 #[test]
@@ -313,6 +324,7 @@ fn a_damaged_run_is_refused() {
         assert!(text(&output.stderr).contains("state.safetensors"), "{}", text(&output.stderr));
     }
     std::fs::remove_file(&state).unwrap();
+    std::fs::remove_dir_all(format!("{run}/checkpoints")).unwrap();
     assert!(text(&ingle(&["eval", &run], &scratch.0).stderr).contains("has no state.safetensors"));
     // A state of another shape of network lists what differs.
     std::fs::write(&state, bytes).unwrap();

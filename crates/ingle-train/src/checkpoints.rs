@@ -19,6 +19,9 @@ use crate::record::{decode, encode};
 /// The format of checkpoints; another number is refused.
 const FORMAT: u32 = 1;
 
+/// Where they are in the directory of a run.
+pub(crate) const CHECKPOINTS: &str = "checkpoints";
+
 const MANIFEST: &str = "manifest.json";
 const EXTENSION: &str = ".safetensors";
 
@@ -130,7 +133,7 @@ impl Checkpoints {
     /// The checkpoints in `directory`, which is made when the first is saved. New ones carry `configuration`, and
     /// the last `keep` (at least 1) stay, beside the best.
     ///
-    /// Only one process may save in a directory: `RunDirectory` sees to that.
+    /// Only one process may save in a directory: [`RunDirectory`](crate::RunDirectory) sees to that.
     pub fn new(directory: &Path, configuration: &str, keep: usize) -> Self {
         Self {
             directory: directory.to_owned(),
@@ -139,6 +142,11 @@ impl Checkpoints {
             writer: None,
             waited: Duration::ZERO,
         }
+    }
+
+    /// The checkpoints in the directory of a run, to look at.
+    pub fn of_run(run: &Path) -> Self {
+        Self::new(&run.join(CHECKPOINTS), "", 1)
     }
 
     /// Saves `record` as the checkpoint of step `step`, on another thread. Waits first for the one before, if that

@@ -15,6 +15,7 @@ mod files;
 mod observer;
 pub mod process;
 mod record;
+mod run_directory;
 mod trainer;
 
 pub use checkpoints::{Checkpoints, FileEntry, Manifest, SavedCheckpoint};
@@ -24,4 +25,5 @@ pub use evaluation::{EpisodeStatistics, evaluate};
 pub use files::write_atomically;
 pub use observer::{Event, MetricsFile, Observer, Progress, StopReason, Summary};
 pub use record::{read_record, write_record};
+pub use run_directory::{RunDirectory, RunState, RunStatus};
 pub use trainer::{Agent, Trainer};

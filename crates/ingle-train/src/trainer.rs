@@ -396,7 +396,8 @@ impl<L: Agent> Trainer<L> {
         evaluate_unless(&self.stop, &self.learner, &mut self.evaluation, seed)
     }
 
-    fn progress(&self) -> Progress {
+    /// Where the run stands.
+    pub fn progress(&self) -> Progress {
         let mean = self.returns.iter().sum::<f64>() / self.returns.len() as f64;
         Progress {
             env_steps: self.env_steps,

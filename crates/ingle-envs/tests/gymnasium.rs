@@ -344,4 +344,6 @@ fn what_cannot_be_opened_is_said_in_one_line() {
     // Something that runs and is no Python.
     let other = EnvironmentOptions { python: Some("/bin/true".into()), ..options(&json!({})) };
     assert!(message(other, "gym:Pendulum-v1").contains("/bin/true: it ended (exit status: 0)"));
+    let other = EnvironmentOptions { python: Some("/bin/echo".into()), ..options(&json!({})) };
+    assert!(message(other, "gym:Pendulum-v1").contains("does anything print when Python starts?"));
 }

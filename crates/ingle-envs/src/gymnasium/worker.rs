@@ -17,6 +17,9 @@ const PROGRAM: &str = include_str!("worker.py");
 
 const UNBOUNDED: (f32, f32) = (f32::NEG_INFINITY, f32::INFINITY);
 
+/// Four letters, read as the length of a frame, are more than this.
+const LONGEST_FRAME: usize = 1 << 28;
+
 /// How often it is looked whether a worker is late.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -112,8 +115,15 @@ impl Worker {
 
     /// Waits for the answer to the request and returns it.
     pub(super) fn receive(&mut self) -> Result<&[u8], Failure> {
-        if self.read().is_err() {
-            return Err(self.lost());
+        if let Err(error) = self.read() {
+            return Err(if error.kind() == io::ErrorKind::InvalidData {
+                Failure::Lost(
+                    "it wrote something else than an answer (does anything print when Python starts?)"
+                        .to_owned(),
+                )
+            } else {
+                self.lost()
+            });
         }
         self.watched.deadline.store(u64::MAX, Ordering::Relaxed);
         let kind = match self.frame[0] {
@@ -133,9 +143,11 @@ impl Worker {
         let mut length = [0; 4];
         self.replies.read_exact(&mut length)?;
         let length = u32::from_le_bytes(length) as usize;
+        if !(1..=LONGEST_FRAME).contains(&length) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
         self.frame.resize(length, 0);
-        self.replies.read_exact(&mut self.frame)?;
-        if length == 0 { Err(io::ErrorKind::InvalidData.into()) } else { Ok(()) }
+        self.replies.read_exact(&mut self.frame)
     }
 
     /// What became of the process, which is ended if it has not.

@@ -198,13 +198,22 @@ fn environments_of_python_train() {
     }
     let scratch = Scratch::new();
     for environment in ["gym:InvertedPendulum-v5", "mujoco:InvertedPendulum-v5"] {
+        let succeed = |arguments: &[&str]| {
+            let output = ingle(arguments, &scratch.0);
+            assert!(output.status.success(), "{environment}: {}", text(&output.stderr));
+        };
         let run = scratch.path(&environment.replace(':', "-"));
-        let mut arguments = vec!["train", "sac", "--env", environment, "--envs", "3", "--run", &run];
+        let mut arguments = vec!["train", "sac", "--env", environment, "--envs", "3"];
         if environment.starts_with("gym") {
             arguments.extend(["--set", "env.reset_noise_scale=0.02", "--set", "environment.workers=2"]);
         }
-        let output = ingle(&[&arguments, &TINY[..]].concat(), &scratch.0);
-        assert!(output.status.success(), "{environment}: {}", text(&output.stderr));
+        succeed(&[&arguments, &["--run", &run][..], &TINY].concat());
+        // In two parts it is the same run, bit for bit: environments in Python go on as well.
+        let parts = format!("{run}-parts");
+        succeed(&[&arguments, &["--run", &parts, "--steps", "130"][..], &TINY[2..]].concat());
+        succeed(&["train", "--resume", "--run", &parts, "--steps", "260"]);
+        let state = |run: &str| std::fs::read(format!("{run}/state.safetensors")).unwrap();
+        assert!(state(&run) == state(&parts), "{environment}");
         let config = std::fs::read_to_string(format!("{run}/config.toml")).unwrap();
         assert_eq!(config.contains("reset_noise_scale = 0.02"), environment.starts_with("gym"), "{config}");
         assert!(ingle(&["eval", &run], &scratch.0).status.success(), "{environment}");

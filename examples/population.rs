@@ -1,24 +1,24 @@
-//! Four learners with four learning rates, trained side by side as one tensor program.
+//! A sweep of learning rates: six TD3 learners trained side by side, as one tensor program.
 //!
 //! `cargo run --release -p ingle --example population`
 
 use ingle::envs::{VectorEnvironment, make_vector};
 use ingle::replay::{ReplayConfig, UniformReplay};
-use ingle::sac::SacConfig;
+use ingle::td3::Td3Config;
 use ingle::{CoreLearner, State, TrainConfig, Trainer};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let quick = std::env::args().any(|argument| argument == "--quick");
     let (seed, device) = (0, ingle::device::open("flex")?);
-    let rates = vec![1e-4, 3e-4, 1e-3, 3e-3];
+    let rates = vec![3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2];
     let population = rates.len();
 
-    let sac = SacConfig {
+    let td3 = Td3Config {
         population,
         hidden: vec![64, 64],
         actor_learning_rate: rates.clone().into(),
         critic_learning_rate: rates.clone().into(),
-        ..SacConfig::default()
+        ..Td3Config::default()
     }
     .init(3, 1)?;
     let replay = UniformReplay::new(
@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         seed,
         &device,
     )?;
-    let learner = CoreLearner::new(sac, replay, seed, &device)?;
+    let learner = CoreLearner::new(td3, replay, seed, &device)?;
 
     // Each member plays, stores and learns on its own; member p is the learner that seed + p alone would give.
     let pendulum = |count| -> Result<Vec<Box<dyn VectorEnvironment>>, Box<dyn std::error::Error>> {

@@ -68,7 +68,7 @@ in its directory as config.toml and can be given to --config.";
 
 #[derive(Debug, Args)]
 pub(crate) struct TrainOptions {
-    /// Processors outermost first (normalise, rnd, ail), then a direct core (sac, td3), joined by +
+    /// Processors outermost first (normalise, rnd, scale, ail, airl, sqil), then a direct core (sac, td3), joined by +
     #[arg(required_unless_present = "resume")]
     pub(crate) learner: Option<String>,
     /// The environment: pendulum, mountain-car-continuous, lqr, point-mass, mujoco:NAME as in

@@ -13,9 +13,9 @@ use crate::arguments::BenchOptions;
 use crate::config::RunConfig;
 use crate::error::CliError;
 use crate::learner::{Layers, Sizes, Stack};
-use crate::source::{Expert, Replay, Source};
+use crate::source::{Expert, Source};
 use crate::stack::Core;
-use crate::{flops, in_pool, learner};
+use crate::{flops, in_pool, learner, source};
 
 /// The shape of Gymnasium's `HalfCheetah` and the buffer that the published comparisons use.
 const SIZES: Sizes = Sizes { observation: 17, action: 6 };
@@ -159,7 +159,7 @@ fn measure(
         let flops = flops::of_update(&settings, stack, SIZES, point.batch);
         Nest {
             extra_time: Rates::of(extra).median,
-            extra_flops: flops.map(|(core, processors)| processors / core),
+            extra_flops: flops.map(|(core, all)| all / core - 1.0),
             core: Rates::of(core_rates),
         }
     });
@@ -185,8 +185,8 @@ struct Bench(CoreLearner<Core, Source>);
 impl Bench {
     fn new(config: &RunConfig, stack: &Stack, device: &Device) -> Result<Self, CliError> {
         let shape = config.replay(SIZES, Data::Shared);
-        let mut replay = Replay::new(&config.replay, &shape, 0, device)?;
-        fill(&mut replay, 0)?;
+        let mut replay = source::replay(config, &shape, device)?;
+        fill(replay.as_mut(), 0)?;
         let demonstrations = match stack.imitator() {
             Some(_) => {
                 let mut replay = UniformReplay::new(&shape, 1, device)?;
@@ -220,7 +220,7 @@ impl Bench {
     }
 }
 
-fn fill(replay: &mut impl Insert, seed: u64) -> Result<(), CliError> {
+fn fill(replay: &mut dyn Insert, seed: u64) -> Result<(), CliError> {
     let Sizes { observation: observation_size, action: action_size } = SIZES;
     let mut stream = RandomStream::new(seed, 0);
     let mut normal = |count: usize| {

@@ -67,6 +67,8 @@ pub(crate) struct ReplaySettings {
     pub(crate) capacity: usize,
     /// Rows per update.
     pub(crate) batch: usize,
+    /// Steps folded into a row.
+    pub(crate) n_step: usize,
     /// How a prioritised replay weighs its rows.
     pub(crate) priorities: Priorities,
 }
@@ -93,7 +95,7 @@ pub(crate) enum ReplayKind {
 impl Default for ReplaySettings {
     fn default() -> Self {
         let ReplayConfig { capacity, batch, .. } = ReplayConfig::new(1, 1);
-        Self { kind: ReplayKind::default(), capacity, batch, priorities: Priorities::default() }
+        Self { kind: ReplayKind::default(), capacity, batch, n_step: 1, priorities: Priorities::default() }
     }
 }
 
@@ -207,13 +209,19 @@ impl RunConfig {
         if self.population == 0 {
             problems.push("population: must be at least 1, got 0".to_owned());
         }
-        let sizes = [("replay.capacity", self.replay.capacity), ("replay.batch", self.replay.batch)];
+        let ReplaySettings { capacity, batch, n_step, .. } = self.replay;
+        let sizes = [("replay.capacity", capacity), ("replay.batch", batch), ("replay.n_step", n_step)];
         problems.extend(
             sizes
                 .iter()
                 .filter(|(_, size)| *size == 0)
                 .map(|(name, _)| format!("{name}: must be at least 1, got 0")),
         );
+        if n_step > 1 && Stack::parse(&self.learner).is_ok_and(|stack| !stack.processors.is_empty()) {
+            problems.push(format!(
+                "replay.n_step: must be 1 under a processor, which would write one reward where {n_step} are folded"
+            ));
+        }
         let mut sections =
             vec![("train", self.train.validate()), ("replay.priorities", self.replay.priorities.validate())];
         sections.extend(self.layers.validate());
@@ -415,6 +423,9 @@ mod tests {
         assert_eq!(config.replay.priorities, Priorities { alpha: 0.5, ..Priorities::default() });
         let read = RunConfig::from_table(config.to_toml().unwrap().parse().unwrap()).unwrap();
         assert_eq!(read, config);
+        let problems = resolve(&["learner=rnd+sac", "replay.n_step=3"]).unwrap_err();
+        assert!(problems[0].contains("replay.n_step: must be 1 under a processor"), "{problems:?}");
+        assert_eq!(resolve(&["learner=td3", "replay.n_step=3"]).unwrap().replay.n_step, 3);
         let problems = resolve(&["replay.kind=sorted", "replay.priorities.beta=2.0"]).unwrap_err();
         assert!(problems[0].contains("replay.kind: unknown variant `sorted`"), "{problems:?}");
         assert!(problems[1].contains("replay.priorities.beta: must be in [0, 1], got 2"), "{problems:?}");

@@ -5,13 +5,20 @@ use std::iter::once;
 use crate::config::RunConfig;
 use crate::learner::{Sizes, Stack};
 
-/// The operations of one update of one member, of the direct core and of all processors over it. `None` if the count of
-/// a layer is not known.
+/// The operations of one update of one member on `batch` rows: of the direct core by itself, and of the whole stack.
+/// `None` if the count of a layer is not known.
 pub(crate) fn of_update(config: &RunConfig, stack: &Stack, sizes: Sizes, batch: usize) -> Option<(f64, f64)> {
-    let core = of_core(config, stack.core, sizes, batch)?;
-    let processors =
-        stack.processors.iter().map(|name| of_processor(config, name, sizes, batch)).sum::<Option<f64>>()?;
-    Some((core, processors))
+    let (mut rows, mut total) = (batch, 0.0);
+    for name in &stack.processors {
+        total += of_layer(config, stack.core, name, sizes, rows, batch)?;
+        // What a layer adds to the rows, the layers below learn from too.
+        rows += match *name {
+            "sqil" => batch,
+            "ail" if config.layers.ail.mix_demonstrations => batch,
+            _ => 0,
+        };
+    }
+    Some((of_core(config, stack.core, sizes, batch)?, total + of_core(config, stack.core, sizes, rows)?))
 }
 
 fn of_core(config: &RunConfig, name: &str, sizes: Sizes, batch: usize) -> Option<f64> {
@@ -41,24 +48,50 @@ fn of_core(config: &RunConfig, name: &str, sizes: Sizes, batch: usize) -> Option
     }
 }
 
-fn of_processor(config: &RunConfig, name: &str, sizes: Sizes, batch: usize) -> Option<f64> {
+/// A layer over `core`, given so many own rows and demonstrations.
+fn of_layer(
+    config: &RunConfig,
+    core: &str,
+    name: &str,
+    sizes: Sizes,
+    own: usize,
+    demonstrations: usize,
+) -> Option<f64> {
     let Sizes { observation, action } = sizes;
     match name {
-        "normalise" => Some(0.0),
+        "normalise" | "scale" | "sqil" => Some(0.0),
         "rnd" => {
             let rnd = &config.layers.rnd;
-            let network = Network::new(observation, &rnd.hidden, rnd.features, batch);
+            let network = Network::new(observation, &rnd.hidden, rnd.features, own);
             // The target's features, the predictor's update, the novelty.
             Some(network.forward() + network.forward() + network.gradient() + network.forward())
         }
         "ail" => {
             let ail = &config.layers.ail;
             let input = observation + action + if ail.use_next_observation { observation } else { 0 };
-            let both = Network::new(input, &ail.hidden, 1, 2 * batch);
-            let own = Network::new(input, &ail.hidden, 1, batch);
-            // The discriminator's update on both batches, the penalty between them, the rewards.
-            let penalty = if ail.gradient_penalty > 0.0 { own.forward() + own.slope_gradient() } else { 0.0 };
-            Some(both.forward() + both.gradient() + penalty + own.forward())
+            let network = |rows| Network::new(input, &ail.hidden, 1, rows);
+            let (both, between) = (network(own + demonstrations), network(own));
+            // The discriminator's update on both batches and the penalty between them; the rewards.
+            let penalty =
+                if ail.gradient_penalty > 0.0 { between.forward() + between.slope_gradient() } else { 0.0 };
+            let updates = ail.updates as f64 / ail.update_interval as f64;
+            let rewarded = if ail.mix_demonstrations { both.forward() } else { network(own).forward() };
+            Some(updates * (both.forward() + both.gradient() + penalty) + rewarded)
+        }
+        "airl" => {
+            let airl = &config.layers.airl;
+            let input = if airl.state_only { observation } else { observation + action };
+            let reward = |rows| Network::new(input, &airl.hidden, 1, rows);
+            let shaping = |rows| Network::new(observation, &airl.hidden, 1, 2 * rows);
+            let both = own + demonstrations;
+            // The policy's density, the update of reward and shaping, the rewards.
+            let density = match core {
+                "sac" => Network::new(observation, &config.layers.sac.hidden, 2 * action, both).forward(),
+                _ => return None,
+            };
+            let updates = reward(both).forward() + reward(both).gradient();
+            let shaped = shaping(both).forward() + shaping(both).gradient();
+            Some(density + updates + shaped + reward(own).forward() + shaping(own).forward())
         }
         _ => None,
     }
@@ -135,18 +168,31 @@ mod tests {
         let count = |config: &RunConfig, learner| {
             of_update(config, &Stack::parse(learner).unwrap(), sizes, 10).unwrap()
         };
+        let extra = |config: &RunConfig, learner| {
+            let (core, all) = count(config, learner);
+            all - core
+        };
         // Actor 3·4 + 4·4 = 28 weights, critic 5·4 + 4·1 = 24. Forward: 2 · 28 and 3 · 24. Gradients: 28 + 16 of the
         // actor's, 24 + 4 of the critic's, 4 + 2·4 through it.
-        assert_eq!(count(&config, "sac"), (20.0 * f64::from(56 + 72 + 44 + 28 + 12), 0.0));
+        let sac = 20.0 * f64::from(56 + 72 + 44 + 28 + 12);
+        assert_eq!(count(&config, "sac"), (sac, sac));
         // 3·4 + 4·5 = 32 weights: three times forward, and 32 + 20.
-        assert_eq!(count(&config, "rnd+sac").1, 20.0 * f64::from(96 + 52));
+        assert_eq!(extra(&config, "rnd+sac"), 20.0 * f64::from(96 + 52));
         // 24 weights, on both batches forward and 24 + 4, on one forward.
-        assert_eq!(count(&config, "normalise+ail+sac").1, 20.0 * f64::from(48 + 56 + 24));
+        assert_eq!(extra(&config, "normalise+scale+ail+sac"), 20.0 * f64::from(48 + 56 + 24));
         // The penalty: forward, down to the input, 24 for the weights' gradient and 20 for the signal's.
         config.layers.ail.gradient_penalty = 10.0;
-        let (core, processors) = count(&config, "rnd+ail+sac");
-        assert_eq!(processors, 20.0 * f64::from(148 + 128 + 24 + 24 + 24 + 20));
-        assert_eq!(core, count(&config, "sac").0);
+        assert_eq!(extra(&config, "rnd+ail+sac"), 20.0 * f64::from(148 + 128 + 24 + 24 + 24 + 20));
+        // Every other step, and the demonstrations go on: their rewards, and twice the rows for the core.
+        config.layers.ail.update_interval = 2;
+        config.layers.ail.mix_demonstrations = true;
+        let update = 48 + 56 + 24 + 24 + 24 + 20;
+        assert_eq!(extra(&config, "ail+sac"), 20.0 * f64::from(update / 2 + 48) + sac);
+        assert_eq!(extra(&config, "sqil+sac"), sac);
+        // On both batches the actor forward; g of 24 weights and, twice, h of 3·4 + 4·1 = 16 there and back.
+        config.layers.airl.hidden = vec![4];
+        let update = 2 * (28 + 24 + 28 + 2 * (16 + 20));
+        assert_eq!(extra(&config, "airl+sac"), 20.0 * f64::from(update + 24 + 32));
         // 20 and 24 weights: targets 20 + 24, critics 24 + 28; every other time the actor, 20 + 28 + 24 + 12.
         config.layers.td3.hidden = vec![4];
         config.layers.td3.critics = 1;

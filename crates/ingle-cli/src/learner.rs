@@ -2,6 +2,7 @@
 
 use ingle::envs::VectorEnvironment;
 use ingle::nested::ail::AilConfig;
+use ingle::nested::airl::AirlConfig;
 use ingle::nested::normalise::NormaliseConfig;
 use ingle::nested::rnd::RndConfig;
 use ingle::nested::scale::ScaleConfig;
@@ -18,9 +19,9 @@ use crate::stack::{Core, Imitator};
 /// Declares the layers: their names, a section of settings for each, how they are checked, and how they are made.
 macro_rules! layers {
     (
-        processors { $($processor:ident: $processor_config:ty = |$p:ident, $ps:ident| $make_processor:expr,)* }
-        imitators { $($imitator:ident: $imitator_config:ty = |$i:ident, $is:ident| $make_imitator:expr,)* }
-        cores { $($core:ident: $core_config:ty = |$c:ident, $cs:ident| $make_core:expr,)* }
+        processors { $($processor:ident: $processor_config:ty = |$pc:pat_param, $ps:pat_param, $pi:ident| $nest:expr,)* }
+        imitators { $($imitator:ident: $imitator_config:ty = |$ic:pat_param, $is:pat_param, $ii:ident| $imitate:expr,)* }
+        cores { $($core:ident: $core_config:ty = |$cc:pat_param, $cs:pat_param| $make:expr,)* }
     ) => {
         const PROCESSORS: &[&str] = &[$(stringify!($processor)),*];
         const IMITATORS: &[&str] = &[$(stringify!($imitator)),*];
@@ -47,20 +48,20 @@ macro_rules! layers {
 
             fn direct(&self, name: &str, sizes: Sizes) -> Result<Core> {
                 $(if name == stringify!($core) {
-                    let ($c, $cs) = (self.$core.clone(), sizes);
-                    return Ok(Core::direct($make_core?));
+                    let ($cc, $cs) = (self.$core.clone(), sizes);
+                    return Ok($make);
                 })*
                 Err(Error::Config(vec![format!("'{name}' is not a direct core")]))
             }
 
             fn nest(&self, name: &str, sizes: Sizes, inner: Core) -> Result<Core> {
                 $(if name == stringify!($processor) {
-                    let ($p, $ps) = (self.$processor.clone(), sizes);
-                    return Ok(inner.under($make_processor?));
+                    let ($pc, $ps, $pi) = (self.$processor.clone(), sizes, inner);
+                    return Ok($nest);
                 })*
                 $(if name == stringify!($imitator) {
-                    let ($i, $is) = (self.$imitator.clone(), sizes);
-                    return Ok(inner.under(Imitator($make_imitator?)));
+                    let ($ic, $is, $ii) = (self.$imitator.clone(), sizes, inner);
+                    return Ok($imitate);
                 })*
                 Err(Error::Config(vec![format!("'{name}' is not a processor")]))
             }
@@ -69,21 +70,22 @@ macro_rules! layers {
 }
 
 // The registry: one line makes a layer known to `train`, `eval`, `bench` and the configuration, where its section has
-// its name. The expression makes it of its section and the environment's sizes.
+// its name. The expression makes a core of its section, the environment's sizes and the core below.
 layers! {
     processors {
-        normalise: NormaliseConfig = |config, sizes| config.init(sizes.observation),
-        rnd: RndConfig = |config, sizes| config.init(sizes.observation),
-        scale: ScaleConfig = |config, _sizes| config.init(),
+        normalise: NormaliseConfig = |config, sizes, inner| inner.under(config.init(sizes.observation)?),
+        rnd: RndConfig = |config, sizes, inner| inner.under(config.init(sizes.observation)?),
+        scale: ScaleConfig = |config, _, inner| inner.under(config.init()?),
     }
-    // Processors that learn from demonstrations.
+    // Layers that learn from demonstrations.
     imitators {
-        ail: AilConfig = |config, sizes| config.init(sizes.observation, sizes.action),
-        sqil: SqilConfig = |config, sizes| config.init(sizes.observation, sizes.action),
+        ail: AilConfig = |config, sizes, inner| inner.under(Imitator(config.init(sizes.observation, sizes.action)?)),
+        airl: AirlConfig = |config, _, inner| Core::imitator(config.init(inner.with_density("airl")?)?),
+        sqil: SqilConfig = |config, sizes, inner| inner.under(Imitator(config.init(sizes.observation, sizes.action)?)),
     }
     cores {
-        sac: SacConfig = |config, sizes| config.init(sizes.observation, sizes.action),
-        td3: Td3Config = |config, sizes| config.init(sizes.observation, sizes.action),
+        sac: SacConfig = |config, sizes| Core::direct(config.init(sizes.observation, sizes.action)?),
+        td3: Td3Config = |config, sizes| Core::deterministic(config.init(sizes.observation, sizes.action)?),
     }
 }
 
@@ -197,7 +199,7 @@ mod tests {
     #[test]
     fn a_wrong_name_says_what_is_wrong_and_what_there_is() {
         for (name, parts) in [
-            ("ppo", vec!["'ppo' is not a learner", "normalise, rnd", "(sac, td3)"]),
+            ("ppo", vec!["'ppo' is not a learner", "normalise, rnd, scale, ail, airl, sqil", "(sac, td3)"]),
             ("", vec!["'' is not a learner"]),
             ("rnd+", vec!["'' is not a learner"]),
             ("rnd", vec!["'rnd' has no direct core: end it with one, as in rnd+sac"]),

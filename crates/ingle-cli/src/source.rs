@@ -4,70 +4,72 @@ use ingle::burn::tensor::Device;
 use ingle::envs::VectorEnvironment;
 use ingle::random::derive_seed;
 use ingle::replay::demonstrations::{DemonstrationConfig, Demonstrations, Spaces};
-use ingle::replay::{Insert, PrioritisedReplay, ReplayConfig, Rows, UniformReplay};
+use ingle::replay::{Insert, NStepReplay, PrioritisedReplay, ReplayConfig, Rows, UniformReplay};
 use ingle::state::Visitor;
-use ingle::{Checkpoint, Feedback, Result, Sampler, Transitions};
+use ingle::{Checkpoint, Feedback, NStepTransitions, Result, Sampler, Transitions};
 
 use crate::config::{ReplayKind, ReplaySettings, RunConfig};
 use crate::error::CliError;
 use crate::learner::Stack;
 use crate::stack::Sample;
 
-/// A replay of the configured kind.
-pub(crate) enum Replay {
-    Uniform(UniformReplay),
-    Prioritised(PrioritisedReplay),
-}
+/// A replay of any kind.
+pub(crate) trait Store: Sampler<Sample = Transitions> + Insert + Checkpoint + Send {}
 
-impl Replay {
-    pub(crate) fn new(
-        settings: &ReplaySettings,
-        shape: &ReplayConfig,
-        seed: u64,
-        device: &Device,
-    ) -> Result<Self> {
-        Ok(match settings.kind {
-            ReplayKind::Uniform => Self::Uniform(UniformReplay::new(shape, seed, device)?),
-            ReplayKind::Prioritised => {
-                Self::Prioritised(PrioritisedReplay::new(shape, settings.priorities, seed, device)?)
-            }
-        })
+impl<T: Sampler<Sample = Transitions> + Insert + Checkpoint + Send> Store for T {}
+
+/// The replay of a configuration.
+pub(crate) fn replay(config: &RunConfig, shape: &ReplayConfig, device: &Device) -> Result<Box<dyn Store>> {
+    let ReplaySettings { kind, priorities, .. } = config.replay;
+    match kind {
+        ReplayKind::Uniform => folded(UniformReplay::new(shape, config.seed, device)?, config, shape),
+        ReplayKind::Prioritised => {
+            folded(PrioritisedReplay::new(shape, priorities, config.seed, device)?, config, shape)
+        }
     }
 }
 
-impl Sampler for Replay {
+/// The replay, with n steps folded on their way into it if n is not 1.
+fn folded(replay: impl Store + 'static, config: &RunConfig, shape: &ReplayConfig) -> Result<Box<dyn Store>> {
+    match config.replay.n_step {
+        1 => Ok(Box::new(replay)),
+        n => Ok(Box::new(Folded(NStepReplay::new(replay, shape, n, config.envs)?))),
+    }
+}
+
+/// An n-step replay for a direct core, which takes its samples as they are. (A configuration with a processor over them
+/// is refused.)
+struct Folded<R>(NStepReplay<R>);
+
+impl<R: Store> Sampler for Folded<R> {
     type Sample = Transitions;
 
     fn sample(&mut self) -> Result<Transitions> {
-        match self {
-            Self::Uniform(replay) => replay.sample(),
-            Self::Prioritised(replay) => replay.sample(),
-        }
+        self.0.sample().map(NStepTransitions::into_inner)
     }
 
     fn feedback(&mut self, feedback: Feedback) -> Result<()> {
-        match self {
-            Self::Uniform(replay) => replay.feedback(feedback),
-            Self::Prioritised(replay) => replay.feedback(feedback),
-        }
+        self.0.feedback(feedback)
     }
 }
 
-impl Insert for Replay {
+impl<R: Store> Insert for Folded<R> {
     fn insert(&mut self, member: usize, rows: Rows<'_>) -> Result<()> {
-        match self {
-            Self::Uniform(replay) => replay.insert(member, rows),
-            Self::Prioritised(replay) => replay.insert(member, rows),
-        }
+        self.0.insert(member, rows)
+    }
+
+    fn begin(&mut self) {
+        self.0.begin();
+    }
+
+    fn lag(&self) -> usize {
+        self.0.lag()
     }
 }
 
-impl Checkpoint for Replay {
+impl<R: Store> Checkpoint for Folded<R> {
     fn checkpoint(&mut self, visitor: &mut Visitor<'_>) {
-        match self {
-            Self::Uniform(replay) => replay.checkpoint(visitor),
-            Self::Prioritised(replay) => replay.checkpoint(visitor),
-        }
+        self.0.checkpoint(visitor);
     }
 }
 
@@ -112,7 +114,7 @@ pub(crate) fn demonstrations(
 
 /// A replay, and demonstrations to go with its rows.
 pub(crate) struct Source {
-    pub(crate) replay: Replay,
+    pub(crate) replay: Box<dyn Store>,
     pub(crate) demonstrations: Option<Box<dyn Expert>>,
 }
 
@@ -135,7 +137,7 @@ impl Source {
             .map(|demonstrations| sampler.init(demonstrations, seed, device))
             .transpose()?
             .map(|sampler| Box::new(sampler) as Box<dyn Expert>);
-        Ok(Self { replay: Replay::new(&config.replay, shape, config.seed, device)?, demonstrations })
+        Ok(Self { replay: replay(config, shape, device)?, demonstrations })
     }
 }
 
@@ -164,5 +166,13 @@ impl Sampler for Source {
 impl Insert for Source {
     fn insert(&mut self, member: usize, rows: Rows<'_>) -> Result<()> {
         self.replay.insert(member, rows)
+    }
+
+    fn begin(&mut self) {
+        self.replay.begin();
+    }
+
+    fn lag(&self) -> usize {
+        self.replay.lag()
     }
 }

@@ -11,8 +11,8 @@ use ingle::burn::tensor::{Device, Tensor};
 use ingle::nested::ImitationSample;
 use ingle::state::Visitor;
 use ingle::{
-    Act, Acting, Error, LearnerCore, Metrics, Nested, Result, Rewarded, SampleProcessor, State, StepOutput,
-    Transitions,
+    Act, Acting, Error, LearnerCore, LogProbability, Metrics, Nested, Result, Rewarded, SampleProcessor,
+    State, StepOutput, Transitions,
 };
 
 /// What every layer of the command line learns from.
@@ -22,6 +22,16 @@ pub(crate) struct Sample {
     pub(crate) transitions: Transitions,
     /// As many rows of demonstrations, in a stack with a layer that learns from them.
     pub(crate) demonstrations: Option<Transitions>,
+}
+
+impl Sample {
+    /// The sample of a layer that learns from demonstrations. What it hands on still has them.
+    fn for_imitation(self) -> Result<ImitationSample<Self>> {
+        match self.demonstrations.clone() {
+            Some(demonstrations) => Ok(ImitationSample { rl: self, demonstrations }),
+            None => Err(Error::Sample("a layer needs demonstrations, the sample has none".into())),
+        }
+    }
 }
 
 impl Rewarded for Sample {
@@ -60,10 +70,7 @@ where
     }
 
     fn process(&self, state: &mut P::State, sample: Sample) -> Result<(Sample, Metrics)> {
-        let Some(demonstrations) = sample.demonstrations.clone() else {
-            return Err(Error::Sample(format!("{} needs demonstrations, the sample has none", self.name())));
-        };
-        self.0.process(state, ImitationSample { rl: sample, demonstrations })
+        self.0.process(state, sample.for_imitation()?)
     }
 
     fn observe(&self, state: &P::State, observation: Tensor<3>) -> Tensor<3> {
@@ -71,10 +78,10 @@ where
     }
 }
 
-/// A direct core, which has no use for demonstrations.
-struct Direct<C>(C);
+/// As [`Imitator`], of a layer that needs more of the core below than its sample, and so is a core itself.
+struct ImitatorCore<C>(C);
 
-impl<C: LearnerCore<Sample = Transitions>> LearnerCore for Direct<C> {
+impl<C: LearnerCore<Sample = ImitationSample<Sample>>> LearnerCore for ImitatorCore<C> {
     type State = C::State;
     type Sample = Sample;
 
@@ -83,11 +90,11 @@ impl<C: LearnerCore<Sample = Transitions>> LearnerCore for Direct<C> {
     }
 
     fn step(&self, state: &mut C::State, sample: Sample) -> Result<StepOutput> {
-        self.0.step(state, sample.transitions)
+        self.0.step(state, sample.for_imitation()?)
     }
 }
 
-impl<C: Act<Sample = Transitions>> Act for Direct<C> {
+impl<C: Act<Sample = ImitationSample<Sample>>> Act for ImitatorCore<C> {
     fn observation_size(&self) -> usize {
         self.0.observation_size()
     }
@@ -105,16 +112,91 @@ impl<C: Act<Sample = Transitions>> Act for Direct<C> {
     }
 }
 
+impl<C: LogProbability<Sample = ImitationSample<Sample>>> LogProbability for ImitatorCore<C> {
+    fn log_probability(
+        &self,
+        state: &C::State,
+        observation: Tensor<3>,
+        action: Tensor<3>,
+    ) -> Result<Tensor<2>> {
+        self.0.log_probability(state, observation, action)
+    }
+}
+
+/// The log-probability of a core's policy, or why it has none.
+type Density<C> = fn(&C, &<C as LearnerCore>::State, Tensor<3>, Tensor<3>) -> Result<Tensor<2>>;
+
+/// A direct core, which has no use for demonstrations.
+struct Direct<C: LearnerCore> {
+    core: C,
+    density: Density<C>,
+}
+
+impl<C: LearnerCore<Sample = Transitions>> LearnerCore for Direct<C> {
+    type State = C::State;
+    type Sample = Sample;
+
+    fn init(&self, seed: u64, device: &Device) -> Result<C::State> {
+        self.core.init(seed, device)
+    }
+
+    fn step(&self, state: &mut C::State, sample: Sample) -> Result<StepOutput> {
+        self.core.step(state, sample.transitions)
+    }
+}
+
+impl<C: Act<Sample = Transitions>> Act for Direct<C> {
+    fn observation_size(&self) -> usize {
+        self.core.observation_size()
+    }
+
+    fn action_size(&self) -> usize {
+        self.core.action_size()
+    }
+
+    fn population(&self) -> usize {
+        self.core.population()
+    }
+
+    fn act(&self, state: &C::State, observation: Tensor<3>, acting: Acting) -> Result<Tensor<3>> {
+        self.core.act(state, observation, acting)
+    }
+}
+
+impl<C: Act<Sample = Transitions>> LogProbability for Direct<C> {
+    fn log_probability(
+        &self,
+        state: &C::State,
+        observation: Tensor<3>,
+        action: Tensor<3>,
+    ) -> Result<Tensor<2>> {
+        (self.density)(&self.core, state, observation, action)
+    }
+}
+
 /// Any stack of layers. Its state has the same items, under the same names, as that of the nest with types.
-pub(crate) struct Core(Box<dyn ErasedCore>);
+pub(crate) struct Core {
+    inner: Box<dyn ErasedCore>,
+    /// Whether the policy at the bottom has a log-probability.
+    has_density: bool,
+}
 
 impl Core {
-    /// A direct core by itself.
+    /// A direct core by itself, whose policy has a log-probability.
     pub(crate) fn direct<C>(core: C) -> Self
+    where
+        C: LogProbability<Sample = Transitions, State: Send + 'static> + Send + Sync + 'static,
+    {
+        Self { inner: Box::new(Direct { core, density: C::log_probability }), has_density: true }
+    }
+
+    /// A direct core by itself, whose policy is deterministic.
+    pub(crate) fn deterministic<C>(core: C) -> Self
     where
         C: Act<Sample = Transitions, State: Send + 'static> + Send + Sync + 'static,
     {
-        Self(Box::new(Direct(core)))
+        let density = |_: &C, _: &C::State, _, _| Err(no_density("this layer"));
+        Self { inner: Box::new(Direct { core, density }), has_density: false }
     }
 
     /// One more layer over this one.
@@ -125,8 +207,31 @@ impl Core {
             + Sync
             + 'static,
     {
-        Self(Box::new(Nested { processor, direct: self }))
+        let has_density = self.has_density;
+        Self { inner: Box::new(Nested { processor, direct: self }), has_density }
     }
+
+    /// A layer that is a core over the one [`with_density`](Self::with_density), and learns from demonstrations.
+    pub(crate) fn imitator<C>(core: C) -> Self
+    where
+        C: LogProbability<Sample = ImitationSample<Sample>, State: Send + 'static> + Send + Sync + 'static,
+    {
+        Self { inner: Box::new(ImitatorCore(core)), has_density: true }
+    }
+
+    /// This core, for a layer that needs the log-probability of its policy.
+    ///
+    /// # Errors
+    /// If it has none.
+    pub(crate) fn with_density(self, layer: &str) -> Result<Self> {
+        if self.has_density { Ok(self) } else { Err(no_density(layer)) }
+    }
+}
+
+fn no_density(layer: &str) -> Error {
+    let problem =
+        format!("{layer} needs the log-probability of the policy below, which is deterministic: use sac");
+    Error::Config(vec![problem])
 }
 
 impl LearnerCore for Core {
@@ -134,29 +239,40 @@ impl LearnerCore for Core {
     type Sample = Sample;
 
     fn init(&self, seed: u64, device: &Device) -> Result<CoreState> {
-        self.0.erased_init(seed, device)
+        self.inner.erased_init(seed, device)
     }
 
     fn step(&self, state: &mut CoreState, sample: Sample) -> Result<StepOutput> {
-        self.0.erased_step(state, sample)
+        self.inner.erased_step(state, sample)
     }
 }
 
 impl Act for Core {
     fn observation_size(&self) -> usize {
-        self.0.shape().observation
+        self.inner.shape().observation
     }
 
     fn action_size(&self) -> usize {
-        self.0.shape().action
+        self.inner.shape().action
     }
 
     fn population(&self) -> usize {
-        self.0.shape().population
+        self.inner.shape().population
     }
 
     fn act(&self, state: &CoreState, observation: Tensor<3>, acting: Acting) -> Result<Tensor<3>> {
-        self.0.erased_act(state, observation, acting)
+        self.inner.erased_act(state, observation, acting)
+    }
+}
+
+impl LogProbability for Core {
+    fn log_probability(
+        &self,
+        state: &CoreState,
+        observation: Tensor<3>,
+        action: Tensor<3>,
+    ) -> Result<Tensor<2>> {
+        self.inner.erased_log_probability(state, observation, action)
     }
 }
 
@@ -182,17 +298,23 @@ struct Shape {
     population: usize,
 }
 
-/// [`Act`] without its associated types.
+/// [`LogProbability`] without its associated types.
 trait ErasedCore: Send + Sync {
     fn erased_init(&self, seed: u64, device: &Device) -> Result<CoreState>;
     fn erased_step(&self, state: &mut CoreState, sample: Sample) -> Result<StepOutput>;
     fn shape(&self) -> Shape;
     fn erased_act(&self, state: &CoreState, observation: Tensor<3>, acting: Acting) -> Result<Tensor<3>>;
+    fn erased_log_probability(
+        &self,
+        state: &CoreState,
+        observation: Tensor<3>,
+        action: Tensor<3>,
+    ) -> Result<Tensor<2>>;
 }
 
 impl<C> ErasedCore for C
 where
-    C: Act<Sample = Sample, State: Send + 'static> + Send + Sync,
+    C: LogProbability<Sample = Sample, State: Send + 'static> + Send + Sync,
 {
     fn erased_init(&self, seed: u64, device: &Device) -> Result<CoreState> {
         Ok(CoreState(Box::new(self.init(seed, device)?)))
@@ -214,6 +336,16 @@ where
     fn erased_act(&self, state: &CoreState, observation: Tensor<3>, acting: Acting) -> Result<Tensor<3>> {
         let own = state.0.as_any().downcast_ref().ok_or_else(other_state)?;
         self.act(own, observation, acting)
+    }
+
+    fn erased_log_probability(
+        &self,
+        state: &CoreState,
+        observation: Tensor<3>,
+        action: Tensor<3>,
+    ) -> Result<Tensor<2>> {
+        let own = state.0.as_any().downcast_ref().ok_or_else(other_state)?;
+        self.log_probability(own, observation, action)
     }
 }
 
@@ -250,9 +382,11 @@ impl<S: State + Send + 'static> ErasedState for S {
 #[cfg(test)]
 mod tests {
     use ingle::nested::ail::AilConfig;
+    use ingle::nested::airl::AirlConfig;
     use ingle::nested::normalise::NormaliseConfig;
     use ingle::nested::rnd::RndConfig;
     use ingle::random::RandomStream;
+    use ingle::sac::SacConfig;
     use ingle::td3::Td3Config;
 
     use super::*;
@@ -298,7 +432,7 @@ mod tests {
                 },
             },
         };
-        let stack = Core::direct(td3)
+        let stack = Core::deterministic(td3)
             .under(Imitator(ail.init(3, 2).unwrap()))
             .under(rnd.init(3).unwrap())
             .under(normalise.init(3).unwrap());
@@ -332,20 +466,51 @@ mod tests {
         assert_eq!(actual.save().unwrap(), record);
     }
 
+    /// AIRL needs the density of the policy below, through whatever lies between.
+    #[test]
+    fn a_density_is_found_through_the_layers_or_missed_at_once() {
+        let device = ingle::device::open("flex").unwrap();
+        let airl = || AirlConfig { hidden: vec![8], ..AirlConfig::default() };
+        let sac = SacConfig { hidden: vec![8], ..SacConfig::default() }.init(3, 2).unwrap();
+        let normalise = || NormaliseConfig::default();
+        let typed = airl()
+            .init(Nested { processor: normalise().init::<Transitions>(3).unwrap(), direct: sac.clone() })
+            .unwrap();
+        let below = Core::direct(sac).under(normalise().init(3).unwrap()).with_density("airl").unwrap();
+        let stack = Core::imitator(airl().init(below).unwrap());
+        let (mut expected, mut actual) = (typed.init(7, &device).unwrap(), stack.init(7, &device).unwrap());
+        for seed in 0..2 {
+            let Sample { transitions: rl, demonstrations } = sample(seed, &device);
+            typed
+                .step(&mut expected, ImitationSample { rl, demonstrations: demonstrations.unwrap() })
+                .unwrap();
+            stack.step(&mut actual, sample(seed, &device)).unwrap();
+        }
+        assert_eq!(actual.save().unwrap(), expected.save().unwrap());
+
+        let td3 = Td3Config { hidden: vec![8], ..Td3Config::default() }.init(3, 2).unwrap();
+        let below = Core::deterministic(td3).under(normalise().init(3).unwrap());
+        let Transitions { observation, action, .. } = transitions(0, &device);
+        let state = below.init(0, &device).unwrap();
+        assert!(below.log_probability(&state, observation, action).is_err());
+        let error = below.with_density("airl").err().unwrap().to_string();
+        assert!(error.contains("airl needs the log-probability of the policy below"), "{error}");
+    }
+
     #[test]
     fn what_does_not_fit_is_refused_and_changes_nothing() {
         let device = ingle::device::open("flex").unwrap();
         let td3 = Td3Config { hidden: vec![8], ..Td3Config::default() }.init(3, 2).unwrap();
         let rnd = RndConfig { hidden: vec![8], ..RndConfig::default() };
-        let bare = Core::direct(td3.clone());
-        let stack = Core::direct(td3)
+        let bare = Core::deterministic(td3.clone());
+        let stack = Core::deterministic(td3)
             .under(Imitator(AilConfig { hidden: vec![8], ..AilConfig::default() }.init(3, 2).unwrap()))
             .under(rnd.init(3).unwrap());
         let mut state = stack.init(0, &device).unwrap();
         let before = state.save().unwrap();
         let none = Sample { demonstrations: None, ..sample(0, &device) };
         let error = stack.step(&mut state, none).unwrap_err().to_string();
-        assert!(error.contains("ail needs demonstrations"), "{error}");
+        assert!(error.contains("a layer needs demonstrations"), "{error}");
         assert!(matches!(bare.step(&mut state, sample(0, &device)), Err(Error::Record(_))));
         assert_eq!(state.save().unwrap(), before);
     }

@@ -151,19 +151,26 @@ fn demonstrations_are_imitated() {
         "--set",
         "ail.gradient_penalty=10",
     ];
-    let train = |more: &[&str]| {
-        let arguments =
-            ["train", "normalise+rnd+ail+sac", "--run", &run, "--set", "population=2", "--set", &path];
+    let train = |learner: &str, more: &[&str]| {
+        let arguments = ["train", learner, "--run", &run, "--set", "population=2", "--set", &path];
         ingle(&[&arguments, &small[..], more, &TINY[..]].concat(), &scratch.0)
     };
-    let output = train(&[]);
+    for learner in ["sqil+sac", "normalise+airl+scale+sac"] {
+        let output = train(learner, &["--set", "airl.hidden=[8]"]);
+        assert!(output.status.success(), "{learner}: {}", text(&output.stderr));
+        std::fs::remove_dir_all(&run).unwrap();
+    }
+    let output = train("airl+td3", &[]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("airl needs the log-probability"), "{}", text(&output.stderr));
+    let output = train("normalise+rnd+ail+sac", &[]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let metrics = std::fs::read_to_string(format!("{run}/metrics.jsonl")).unwrap();
     assert!(metrics.contains("imitation_reward"), "{metrics}");
     assert!(ingle(&["eval", &run], &scratch.0).status.success());
     // They are of another environment than this one.
     std::fs::remove_dir_all(&run).unwrap();
-    let output = train(&["--env", "mountain-car-continuous"]);
+    let output = train("ail+sac", &["--env", "mountain-car-continuous"]);
     assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("pendulum.safetensors: "), "{}", text(&output.stderr));
 }
@@ -182,6 +189,15 @@ fn a_replay_is_prioritised_under_any_stack() {
     let kind = ["--set", "replay.kind=prioritised", "--set"];
     let prioritised = train("prioritised", &[&kind[..], &["replay.priorities.alpha=0.6"]].concat());
     assert!(prioritised == train("again", &[&kind[..], &["replay.priorities.alpha=0.6"]].concat()));
+    // n steps are folded into rows of either kind.
+    for kind in ["uniform", "prioritised"] {
+        let run = scratch.path(&format!("folded-{kind}"));
+        let kind = format!("replay.kind={kind}");
+        let arguments =
+            ["train", "sac", "--envs", "2", "--run", &run, "--set", "replay.n_step=3", "--set", &kind];
+        let output = ingle(&[&arguments, &TINY[..]].concat(), &scratch.0);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
     // Without β, weights are 1 whatever the priorities: only feedback on the errors makes a difference to α = 0.
     let beta = ["replay.priorities={ alpha = 0.0, beta = 0.0, beta_samples = 0 }"];
     let flat = train("flat", &[&kind[..], &beta].concat());

@@ -33,6 +33,10 @@ signals count="100" seed="1":
 corruptions count="10000" seed="1":
     INGLE_CORRUPTIONS={{count}} INGLE_FAULT_SEED={{seed}} cargo test --release --workspace --features {{features}} --test checkpoints -- --nocapture
 
+# Configurations with one thing wrong.
+mutations count="10000" seed="1":
+    INGLE_MUTATIONS={{count}} INGLE_FAULT_SEED={{seed}} cargo test --release --workspace --features {{features}} --bin ingle -- --nocapture a_wrong_configuration
+
 # Kills and errors at every system call of a save (needs strace).
 save-faults:
     INGLE_FAULTS=full cargo test --release --workspace --features {{features}} --test faults -- --nocapture

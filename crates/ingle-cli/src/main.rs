@@ -5,6 +5,8 @@
 mod arguments;
 mod bench;
 mod config;
+#[cfg(test)]
+mod config_mutations;
 mod devices;
 #[cfg(feature = "plot")]
 mod draw;

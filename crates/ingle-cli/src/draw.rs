@@ -18,7 +18,7 @@ const COLOURS: [RGBColor; 7] = [
     RGBColor(90, 90, 90),
 ];
 const FONT: &str = "sans-serif";
-/// The glyphs of DejaVu Sans that figures use; see fonts/LICENSE.
+/// The glyphs that figures use, of a free font; see fonts/LICENSE.
 const GLYPHS: &[u8] = include_bytes!("../fonts/figure.ttf");
 
 /// The text of an SVG file.

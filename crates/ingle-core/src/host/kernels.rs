@@ -28,14 +28,12 @@ pub(crate) trait Real:
     const ONE: Self;
     fn sqrt(self) -> Self;
     fn from_f64(value: f64) -> Self;
-    /// Itself, or 0.
-    fn where_true(self, keep: bool) -> Self;
     /// Where this thread keeps buffers to use again.
     fn pool() -> &'static LocalKey<RefCell<Vec<Vec<Self>>>>;
 }
 
 macro_rules! real {
-    ($type:ty, $bits:ty) => {
+    ($type:ty) => {
         impl Real for $type {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -50,12 +48,6 @@ macro_rules! real {
                 value as Self
             }
 
-            #[inline(always)]
-            fn where_true(self, keep: bool) -> Self {
-                // Bits, and not a choice: the compiler would make it a conditional store.
-                Self::from_bits(self.to_bits() & <$bits>::from(keep).wrapping_neg())
-            }
-
             fn pool() -> &'static LocalKey<RefCell<Vec<Vec<Self>>>> {
                 thread_local!(static POOL: RefCell<Vec<Vec<$type>>> = const { RefCell::new(Vec::new()) });
                 &POOL
@@ -64,8 +56,8 @@ macro_rules! real {
     };
 }
 
-real!(f32, u32);
-real!(f64, u64);
+real!(f32);
+real!(f64);
 
 /// How many buffers a thread keeps: more than an update has at one time.
 const POOLED: usize = 32;
@@ -201,19 +193,30 @@ vectorised! {
 }
 
 vectorised! {
-    /// `gradient ⊙ [output > 0]`.
-    pub(super) fn mask<T: Real>(gradient: &mut [T], output: &[T]) {
-        for (gradient, output) in gradient.iter_mut().zip(output) {
-            *gradient = gradient.where_true(*output > T::ZERO);
+    /// A row of `gradient ⊙ [output > 0]`, added to the sums over rows too.
+    pub(super) fn mask<T: Real>(gradient: &mut [T], output: &[T], sums: &mut [T]) {
+        for ((gradient, output), sum) in gradient.iter_mut().zip(output).zip(sums) {
+            let kept = if *output > T::ZERO { *gradient } else { T::ZERO };
+            *gradient = kept;
+            *sum += kept;
         }
     }
 }
 
 vectorised! {
-    /// `gradient · weight ⊙ [output > 0]`: a row of the gradient below a single output.
-    pub(super) fn masked_multiple<T: Real>(below: &mut [T], gradient: T, weight: &[T], output: &[T]) {
-        for ((below, output), weight) in below.iter_mut().zip(output).zip(weight) {
-            *below = (gradient * *weight).where_true(*output > T::ZERO);
+    /// A row of the gradient below a single output, `gradient · weight ⊙ [output > 0]`, added to the sums over rows too.
+    pub(super) fn masked_multiple<T: Real>(
+        below: &mut [T],
+        gradient: T,
+        weight: &[T],
+        output: &[T],
+        sums: &mut [T],
+    ) {
+        for (((below, output), weight), sum) in below.iter_mut().zip(output).zip(weight).zip(sums) {
+            let multiple = gradient * *weight;
+            let kept = if *output > T::ZERO { multiple } else { T::ZERO };
+            *below = kept;
+            *sum += kept;
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{Values, tensor};
 use crate::network::Mlp;
 
 /// The smallest number of multiplications that pays for a second thread.
-const WORTH_A_THREAD: usize = 1 << 20;
+const WORTH_A_THREAD: usize = 1 << 22;
 
 /// What a recorded forward pass keeps: the inputs, and each hidden layer's outputs.
 #[derive(Debug)]
@@ -171,24 +171,27 @@ impl<'a> Pass<'a> {
             let last = self.width(layers);
             let mut above = take(self.batch * last);
             above.copy_from_slice(&output[network * self.batch * last..][..self.batch * last]);
-            for (layer, [weight, bias]) in places.into_iter().enumerate().rev() {
+            let mut places = places.into_iter().enumerate().rev().peekable();
+            if let Some((_, [_, bias])) = places.peek_mut() {
+                kernels::column_sums(bias, &above);
+            }
+            while let Some((layer, [weight, _])) = places.next() {
                 let (width_in, width_out) = (self.width(layer), self.width(layer + 1));
                 let signal = if layer == 0 {
                     self.input(input, network)
                 } else {
                     &hidden[layer - 1][network * self.batch * width_in..][..self.batch * width_in]
                 };
-                kernels::column_sums(bias, &above);
                 product(
                     weight,
                     Matrix::new(signal, self.batch, width_in).transposed(),
                     Matrix::new(&above, self.batch, width_out),
                     threads,
                 );
-                if layer > 0 {
+                if let Some((_, [_, bias_below])) = places.peek_mut() {
                     let mut below = take(self.batch * width_in);
                     let (weight, _) = self.layer(parameters, network, layer);
-                    self.below(layer, &mut below, &above, weight, signal, 0..self.batch);
+                    self.below(layer, &mut below, &above, weight, signal, 0..self.batch, bias_below);
                     give_back(std::mem::replace(&mut above, below));
                 }
             }
@@ -228,7 +231,9 @@ impl<'a> Pass<'a> {
                 let signal = &hidden[layer - 1][network * self.batch * width_in..];
                 let (weight, _) = self.layer(parameters, network, layer);
                 let (below_rows, above_rows) = (&mut below[..count * width_in], &above[..count * width_out]);
-                self.below(layer, below_rows, above_rows, weight, signal, rows.iter().copied());
+                let mut sums = take(width_in);
+                self.below(layer, below_rows, above_rows, weight, signal, rows.iter().copied(), &mut sums);
+                give_back(sums);
                 give_back(std::mem::replace(&mut above, below));
             }
             let (width_in, width_out) = (self.width(0), self.width(1));
@@ -249,7 +254,9 @@ impl<'a> Pass<'a> {
         gradient
     }
 
-    /// `(d Wᵀ) ⊙ [x > 0]` for the gradient d of a layer's output, its weight W and the given rows of its input x.
+    /// `(d Wᵀ) ⊙ [x > 0]` for the gradient d of a layer's output, its weight W and the given rows of its input x, and
+    /// the sums of its columns.
+    #[allow(clippy::too_many_arguments)]
     fn below<T: Real>(
         &self,
         layer: usize,
@@ -258,7 +265,9 @@ impl<'a> Pass<'a> {
         weight: &[T],
         signal: &[T],
         rows: impl ExactSizeIterator<Item = usize>,
+        sums: &mut [T],
     ) {
+        sums.fill(T::ZERO);
         let (width_in, width_out) = (self.width(layer), self.width(layer + 1));
         if width_out > 1 {
             let above = Matrix::new(above, rows.len(), width_out);
@@ -269,9 +278,9 @@ impl<'a> Pass<'a> {
         {
             let signal = &signal[row * width_in..][..width_in];
             if width_out == 1 {
-                kernels::masked_multiple(below, above[0], weight, signal);
+                kernels::masked_multiple(below, above[0], weight, signal, sums);
             } else {
-                kernels::mask(below, signal);
+                kernels::mask(below, signal, sums);
             }
         }
     }

@@ -1,0 +1,69 @@
+#!/usr/bin/env python3
+"""Puts `ingle bench` beside a Python peer, in turns on the same cores, and prints the ratio of each turn.
+
+    cargo build --release
+    .venv/bin/python benches/peers/beside.py --turns 5
+    .venv/bin/python benches/peers/beside.py --points sac:256:256:1,td3:256:256:2 --peer jax-scan --json
+
+A point is learner:batch:width:threads. The peer runs under this Python (requirements.txt). On a shared machine single
+figures differ from minute to minute; the median of the turns' ratios is what to read.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def measured(command, cores):
+    result = subprocess.run(
+        command, capture_output=True, text=True, preexec_fn=lambda: os.sched_setaffinity(0, cores)
+    )
+    if result.returncode != 0:
+        last = (result.stderr.strip() or result.stdout.strip() or "no message").splitlines()[-1]
+        sys.exit(f"{command[0]}: {last}")
+    return json.loads(result.stdout.strip().splitlines()[-1])["updates_per_s"]["median"]
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--ingle", default=os.path.join(HERE, "..", "..", "target", "release", "ingle"))
+    p.add_argument("--peer", default="jax-scan")
+    p.add_argument("--points", default="sac:256:256:1,sac:256:256:2,sac:256:64:1,sac:1024:256:1,td3:256:256:1")
+    p.add_argument("--turns", type=int, default=5)
+    p.add_argument("--json", action="store_true", help="one object per point instead of a table")
+    o = p.parse_args()
+    allowed = sorted(os.sched_getaffinity(0))
+    if not o.json:
+        print(f"{'learner':8} {'batch':>6} {'width':>6} {'cores':>6} {'ingle':>8} {o.peer:>9} {'ratio':>7}   (turns: lowest to highest)")
+    for point in o.points.split(","):
+        learner, batch, width, threads = point.split(":")
+        if int(threads) > len(allowed):
+            print(f"skipped {point}: this process may use {len(allowed)} cores only", file=sys.stderr)
+            continue
+        cores = allowed[: int(threads)]
+        shape = ["--batch", batch, "--width", width, "--threads", threads]
+        ours, theirs = [], []
+        for _ in range(o.turns):
+            ours.append(measured(
+                [o.ingle, "bench", "--learner", learner, *shape, "--repeats", "3", "--seconds", "1", "--json"], cores))
+            theirs.append(measured(
+                [sys.executable, os.path.join(HERE, "run.py"), "--peer", o.peer, "--algo", learner, *shape,
+                 "--repeats", "3", "--wait", "0"], cores))
+        ratios = [a / b for a, b in zip(ours, theirs)]
+        if o.json:
+            print(json.dumps({"learner": learner, "batch": int(batch), "width": int(width), "threads": int(threads),
+                              "peer": o.peer, "ingle_updates_per_s": ours, "peer_updates_per_s": theirs,
+                              "ratio": statistics.median(ratios)}), flush=True)
+        else:
+            print(f"{learner:8} {batch:>6} {width:>6} {threads:>6} {statistics.median(ours):8.1f} "
+                  f"{statistics.median(theirs):9.1f} {statistics.median(ratios):7.2f}   "
+                  f"({min(ratios):.2f} to {max(ratios):.2f})", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -6,11 +6,10 @@
 
 use std::cell::RefCell;
 use std::fmt::Debug;
-use std::ops::{Add, AddAssign, Div, Mul, Sub};
+use std::ops::{Add, AddAssign, Div, Mul, Range, Sub};
 use std::thread::LocalKey;
 
 use burn::tensor::Element;
-pub(super) use gemm::Parallelism;
 
 /// float32 or float64.
 pub(crate) trait Real:
@@ -82,7 +81,7 @@ pub(super) fn give_back<T: Real>(buffer: Vec<T>) {
     });
 }
 
-/// A matrix in a slice, read with strides.
+/// A matrix in a slice, read with strides. The places of all its elements are inside the slice.
 #[derive(Clone, Copy)]
 pub(super) struct Matrix<'a, T> {
     values: &'a [T],
@@ -99,6 +98,20 @@ impl<'a, T> Matrix<'a, T> {
         Self { values, rows, columns, row_stride: columns, column_stride: 1 }
     }
 
+    /// Some of the columns.
+    pub(super) fn columns(self, range: Range<usize>) -> Self {
+        assert!(
+            range.start < range.end && range.end <= self.columns,
+            "columns {range:?} of {}",
+            self.columns
+        );
+        Self {
+            values: &self.values[range.start * self.column_stride..],
+            columns: range.end - range.start,
+            ..self
+        }
+    }
+
     pub(super) fn transposed(self) -> Self {
         Self {
             rows: self.columns,
@@ -111,12 +124,12 @@ impl<'a, T> Matrix<'a, T> {
 }
 
 /// `out = a · b`, row after row.
-pub(super) fn product<T: Real>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T>, threads: Parallelism) {
+pub(super) fn product<T: Real>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T>) {
     let (m, k, n) = (a.rows, a.columns, b.columns);
     assert_eq!(k, b.rows, "the inner sizes of a product");
     assert_eq!(out.len(), m * n, "the size of a product");
-    // SAFETY: `Matrix::new` checked that both operands' slices hold rows × columns elements, and transposing only swaps
-    // sizes together with strides, so every element that gemm reads is inside them. It writes the m × n elements of
+    // SAFETY: every element of both operands is inside its slice: `Matrix::new` checks that, `columns` leaves elements
+    // out and moves the slice's start along with them, `transposed` only swaps sizes together with strides. gemm writes the m × n elements of
     // `out`, whose length is checked above; `out` is borrowed mutably, so it overlaps neither operand. f32 and f64, the
     // only types that implement `Real`, are types that gemm handles.
     unsafe {
@@ -139,7 +152,7 @@ pub(super) fn product<T: Real>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T>
             false,
             false,
             false,
-            threads,
+            gemm::Parallelism::None,
         );
     }
 }
@@ -193,30 +206,20 @@ vectorised! {
 }
 
 vectorised! {
-    /// A row of `gradient ⊙ [output > 0]`, added to the sums over rows too.
-    pub(super) fn mask<T: Real>(gradient: &mut [T], output: &[T], sums: &mut [T]) {
-        for ((gradient, output), sum) in gradient.iter_mut().zip(output).zip(sums) {
-            let kept = if *output > T::ZERO { *gradient } else { T::ZERO };
-            *gradient = kept;
-            *sum += kept;
+    /// A row of `gradient ⊙ [output > 0]`.
+    pub(super) fn mask<T: Real>(gradient: &mut [T], output: &[T]) {
+        for (gradient, output) in gradient.iter_mut().zip(output) {
+            *gradient = if *output > T::ZERO { *gradient } else { T::ZERO };
         }
     }
 }
 
 vectorised! {
-    /// A row of the gradient below a single output, `gradient · weight ⊙ [output > 0]`, added to the sums over rows too.
-    pub(super) fn masked_multiple<T: Real>(
-        below: &mut [T],
-        gradient: T,
-        weight: &[T],
-        output: &[T],
-        sums: &mut [T],
-    ) {
-        for (((below, output), weight), sum) in below.iter_mut().zip(output).zip(weight).zip(sums) {
+    /// A row of the gradient below a single output: `gradient · weight ⊙ [output > 0]`.
+    pub(super) fn masked_multiple<T: Real>(below: &mut [T], gradient: T, weight: &[T], output: &[T]) {
+        for ((below, output), weight) in below.iter_mut().zip(output).zip(weight) {
             let multiple = gradient * *weight;
-            let kept = if *output > T::ZERO { multiple } else { T::ZERO };
-            *below = kept;
-            *sum += kept;
+            *below = if *output > T::ZERO { multiple } else { T::ZERO };
         }
     }
 }

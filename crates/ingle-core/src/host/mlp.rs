@@ -1,14 +1,20 @@
 //! The multi-layer perceptron's passes on slices, one network of the P × K after the other or side by side.
 
+use std::ops::Range;
+
 use burn::tensor::{DType, Tensor};
 use rayon::prelude::*;
 
-use super::kernels::{self, Matrix, Parallelism, Real, give_back, product, take};
+use super::kernels::{self, Matrix, Real, give_back, product, take};
 use super::{Values, tensor};
 use crate::network::Mlp;
 
 /// The smallest number of multiplications that pays for a second thread.
 const WORTH_A_THREAD: usize = 1 << 22;
+
+/// gemm adds up products of at most this many elements in another order. No cut may make one of a larger one: the number of
+/// threads would change the result's last bits.
+const SMALL_PRODUCT: usize = 256;
 
 /// What a recorded forward pass keeps: the inputs, and each hidden layer's outputs.
 #[derive(Debug)]
@@ -57,6 +63,10 @@ impl<'a> Pass<'a> {
         self.mlp.sizes()[layer]
     }
 
+    fn layers(&self) -> usize {
+        self.mlp.sizes().len() - 1
+    }
+
     fn networks(&self) -> usize {
         self.population * self.mlp.ensemble()
     }
@@ -83,121 +93,170 @@ impl<'a> Pass<'a> {
         &input[start..start + self.batch * self.width(0)]
     }
 
-    /// How one network's products use threads: none where there are networks enough, or nothing to win.
-    fn threads(&self) -> Parallelism {
-        let largest = self.mlp.sizes().windows(2).map(|pair| pair[0] * pair[1]).max().unwrap_or(0);
-        if self.networks() == 1 && largest * self.batch >= WORTH_A_THREAD && rayon::current_num_threads() > 1
-        {
-            Parallelism::Rayon(0)
-        } else {
-            Parallelism::None
+    /// Into how many parts the rows of one network are cut: more than one where threads outnumber the networks.
+    fn cuts(&self) -> usize {
+        let work = self.mlp.size() * self.population * self.batch;
+        if work < WORTH_A_THREAD {
+            return 1;
         }
+        let cuts = rayon::current_num_threads().div_ceil(self.networks()).min(self.batch);
+        let narrowest = self.mlp.sizes()[1..self.layers()].iter().min().copied().unwrap_or(0);
+        if narrowest * self.batch.div_ceil(cuts) > SMALL_PRODUCT { cuts } else { 1 }
     }
 
-    /// Runs `task` for every network, side by side if that pays.
-    fn each<I: Send>(&self, items: Vec<I>, task: impl Fn(usize, I) + Sync + Send) {
+    /// The networks' rows, cut.
+    fn parts(&self) -> Vec<Part> {
+        let step = self.batch.div_ceil(self.cuts());
+        let starts = (0..self.batch).step_by(step);
+        let rows = starts.map(|start| start..(start + step).min(self.batch)).collect::<Vec<_>>();
+        let parts = (0..self.networks())
+            .flat_map(|network| rows.iter().map(move |rows| Part { network, rows: rows.clone() }));
+        parts.collect()
+    }
+
+    /// A buffer with `width` values a row for every network, cut alike.
+    fn cut<'v, T>(
+        &self,
+        buffer: &'v mut [T],
+        width: usize,
+    ) -> impl Iterator<Item = &'v mut [T]> + use<'v, T> {
+        let step = self.batch.div_ceil(self.cuts()) * width;
+        buffer.chunks_exact_mut(self.batch * width).flat_map(move |network| network.chunks_mut(step))
+    }
+
+    /// Several buffers, given with their widths, cut alike: for every part, its piece of each.
+    fn cut_all<'v, T>(
+        &self,
+        buffers: impl Iterator<Item = (&'v mut [T], usize)>,
+    ) -> Vec<(Part, Vec<&'v mut [T]>)> {
+        let mut pieces: Vec<(Part, Vec<&'v mut [T]>)> =
+            self.parts().into_iter().map(|part| (part, Vec::new())).collect();
+        for (buffer, width) in buffers {
+            for ((_, pieces), piece) in pieces.iter_mut().zip(self.cut(buffer, width)) {
+                pieces.push(piece);
+            }
+        }
+        pieces
+    }
+
+    /// Runs a task for every item, side by side if that pays. What a task computes does not depend on which.
+    fn each<I: Send>(&self, items: Vec<I>, task: impl Fn(I) + Sync + Send) {
         let work = self.mlp.size() * self.population * self.batch;
         if items.len() > 1 && work >= WORTH_A_THREAD && rayon::current_num_threads() > 1 {
-            items.into_par_iter().enumerate().for_each(|(network, item)| task(network, item));
+            items.into_par_iter().for_each(task);
         } else {
-            items.into_iter().enumerate().for_each(|(network, item)| task(network, item));
+            items.into_iter().for_each(task);
         }
     }
 
-    /// A pool buffer with `width` values a row for every network, cut into the networks' parts.
-    fn parts<'v, T>(&self, buffer: &'v mut [T], width: usize) -> std::slice::ChunksExactMut<'v, T> {
-        buffer.chunks_exact_mut(self.batch * width)
+    /// The inputs of a layer in all rows of one network.
+    fn signal<'v, T>(&self, input: &'v [T], hidden: &'v [Vec<T>], network: usize, layer: usize) -> &'v [T] {
+        if layer == 0 {
+            self.input(input, network)
+        } else {
+            self.of_network(&hidden[layer - 1], network, layer)
+        }
+    }
+
+    /// One network's rows of a buffer that is as wide as a layer's input.
+    fn of_network<'v, T>(&self, buffer: &'v [T], network: usize, layer: usize) -> &'v [T] {
+        let size = self.batch * self.width(layer);
+        &buffer[network * size..][..size]
     }
 
     /// The hidden layers' outputs and the last layer's.
     fn forward<T: Real>(&self, parameters: &[T], input: &[T]) -> (Vec<Vec<T>>, Vec<T>) {
-        let layers = self.mlp.sizes().len() - 1;
+        let layers = self.layers();
         let rows = self.networks() * self.batch;
-        let mut outputs: Vec<Vec<T>> = (1..layers).map(|layer| take(rows * self.width(layer))).collect();
-        outputs.push(vec![T::ZERO; rows * self.width(layers)]);
-        let mut parts: Vec<Vec<&mut [T]>> =
-            (0..self.networks()).map(|_| Vec::with_capacity(layers)).collect();
-        for (layer, output) in outputs.iter_mut().enumerate() {
-            for (parts, part) in parts.iter_mut().zip(self.parts(output, self.width(layer + 1))) {
-                parts.push(part);
-            }
-        }
-        let threads = self.threads();
-        self.each(parts, |network, parts| {
-            let mut signal = self.input(input, network);
-            for (layer, part) in parts.into_iter().enumerate() {
+        let mut hidden: Vec<Vec<T>> = (1..layers).map(|layer| take(rows * self.width(layer))).collect();
+        let buffers = hidden.iter_mut().zip(1..).map(|(output, layer)| (&mut output[..], self.width(layer)));
+        self.each(self.cut_all(buffers), |(part, outputs)| {
+            let mut signal = part.of(self.input(input, part.network), self.width(0));
+            for (layer, output) in outputs.into_iter().enumerate() {
                 let (width_in, width_out) = (self.width(layer), self.width(layer + 1));
-                let (weight, bias) = self.layer(parameters, network, layer);
-                product(
-                    part,
-                    Matrix::new(signal, self.batch, width_in),
-                    Matrix::new(weight, width_in, width_out),
-                    threads,
-                );
-                if layer + 1 < layers {
-                    kernels::add_bias_relu(part, bias);
-                } else {
-                    kernels::add_bias(part, bias);
-                }
-                signal = part;
+                let (weight, bias) = self.layer(parameters, part.network, layer);
+                let weight = Matrix::new(weight, width_in, width_out);
+                product(output, Matrix::new(signal, part.rows.len(), width_in), weight);
+                kernels::add_bias_relu(output, bias);
+                signal = output;
             }
         });
-        let output = outputs.pop().expect("at least one layer");
-        (outputs, output)
+        // The last layer is narrow, and not cut.
+        let last = layers - 1;
+        let (width_in, width_out) = (self.width(last), self.width(layers));
+        let mut output = vec![T::ZERO; rows * width_out];
+        let networks = output.chunks_exact_mut(self.batch * width_out).enumerate().collect();
+        self.each(networks, |(network, output): (usize, &mut [T])| {
+            let (weight, bias) = self.layer(parameters, network, last);
+            let signal = Matrix::new(self.signal(input, &hidden, network, last), self.batch, width_in);
+            product(output, signal, Matrix::new(weight, width_in, width_out));
+            kernels::add_bias(output, bias);
+        });
+        (hidden, output)
     }
 
     /// The gradient `[P, N]` of the parameters.
     fn gradient<T: Real>(&self, parameters: &[T], input: &[T], hidden: &[Vec<T>], output: &[T]) -> Vec<T> {
-        let layers = self.mlp.sizes().len() - 1;
-        let ensemble = self.mlp.ensemble();
+        let layers = self.layers();
+        let rows = self.networks() * self.batch;
+        // The gradients of the hidden layers' outputs, from the last one down.
+        let mut inner: Vec<Vec<T>> = (1..layers).map(|layer| take(rows * self.width(layer))).collect();
+        let buffers = inner.iter_mut().zip(1..).map(|(inner, layer)| (&mut inner[..], self.width(layer)));
+        self.each(self.cut_all(buffers), |(part, mut inner)| {
+            let mut above = part.of(self.of_network(output, part.network, layers), self.width(layers));
+            for layer in (1..layers).rev() {
+                let below = inner.pop().expect("a piece for every hidden layer");
+                let (weight, _) = self.layer(parameters, part.network, layer);
+                let signal = self.signal(input, hidden, part.network, layer);
+                self.below(layer, below, above, weight, signal, part.rows.clone());
+                above = below;
+            }
+        });
+        // Then each layer's own, cut along the rows of the weights.
         let mut gradient = take(self.population * self.mlp.size());
-        // Per network, per layer: the places of its weight's and its bias's gradient.
-        let mut places: Vec<Vec<[&mut [T]; 2]>> = (0..self.networks()).map(|_| Vec::new()).collect();
+        self.each(self.weights(&mut gradient), |Weights { network, layer, rows, weight, bias }| {
+            let (width_in, width_out) = (self.width(layer), self.width(layer + 1));
+            let above = if layer + 1 == layers { output } else { &inner[layer] };
+            let above = self.of_network(above, network, layer + 1);
+            let signal = Matrix::new(self.signal(input, hidden, network, layer), self.batch, width_in);
+            product(weight, signal.columns(rows).transposed(), Matrix::new(above, self.batch, width_out));
+            if let Some(bias) = bias {
+                kernels::column_sums(bias, above);
+            }
+        });
+        inner.into_iter().for_each(give_back);
+        gradient
+    }
+
+    /// The places of the weights and biases in a gradient `[P, N]`, cut along the weights' rows.
+    fn weights<'v, T>(&self, gradient: &'v mut [T]) -> Vec<Weights<'v, T>> {
+        let mut weights = Vec::new();
         for (member, mut rest) in gradient.chunks_exact_mut(self.mlp.size()).enumerate() {
-            for layer in 0..layers {
+            for layer in 0..self.layers() {
                 let (width_in, width_out) = (self.width(layer), self.width(layer + 1));
-                let weights;
-                let biases;
-                (weights, rest) = rest.split_at_mut(ensemble * width_in * width_out);
-                (biases, rest) = rest.split_at_mut(ensemble * width_out);
-                let weights = weights.chunks_exact_mut(width_in * width_out);
-                for (copy, (weight, bias)) in weights.zip(biases.chunks_exact_mut(width_out)).enumerate() {
-                    places[member * ensemble + copy].push([weight, bias]);
+                let step = match width_in.div_ceil(self.cuts()) {
+                    step if step * width_out > SMALL_PRODUCT => step,
+                    _ => width_in,
+                };
+                for network in member * self.mlp.ensemble()..(member + 1) * self.mlp.ensemble() {
+                    let own;
+                    (own, rest) = rest.split_at_mut(width_in * width_out);
+                    for (weight, start) in own.chunks_mut(step * width_out).zip((0..).step_by(step)) {
+                        let rows = start..start + weight.len() / width_out;
+                        weights.push(Weights { network, layer, rows, weight, bias: None });
+                    }
+                }
+                for network in 0..self.mlp.ensemble() {
+                    let own;
+                    (own, rest) = rest.split_at_mut(width_out);
+                    // With the first of the network's pieces of this layer.
+                    let pieces = width_in.div_ceil(step);
+                    let first = weights.len() - (self.mlp.ensemble() - network) * pieces;
+                    weights[first].bias = Some(own);
                 }
             }
         }
-        let threads = self.threads();
-        self.each(places, |network, places| {
-            let last = self.width(layers);
-            let mut above = take(self.batch * last);
-            above.copy_from_slice(&output[network * self.batch * last..][..self.batch * last]);
-            let mut places = places.into_iter().enumerate().rev().peekable();
-            if let Some((_, [_, bias])) = places.peek_mut() {
-                kernels::column_sums(bias, &above);
-            }
-            while let Some((layer, [weight, _])) = places.next() {
-                let (width_in, width_out) = (self.width(layer), self.width(layer + 1));
-                let signal = if layer == 0 {
-                    self.input(input, network)
-                } else {
-                    &hidden[layer - 1][network * self.batch * width_in..][..self.batch * width_in]
-                };
-                product(
-                    weight,
-                    Matrix::new(signal, self.batch, width_in).transposed(),
-                    Matrix::new(&above, self.batch, width_out),
-                    threads,
-                );
-                if let Some((_, [_, bias_below])) = places.peek_mut() {
-                    let mut below = take(self.batch * width_in);
-                    let (weight, _) = self.layer(parameters, network, layer);
-                    self.below(layer, &mut below, &above, weight, signal, 0..self.batch, bias_below);
-                    give_back(std::mem::replace(&mut above, below));
-                }
-            }
-            give_back(above);
-        });
-        gradient
+        weights
     }
 
     /// The gradient `[P, K, B, columns]` of the input's last columns. Rows whose gradient is 0 cost nothing: of the
@@ -209,44 +268,40 @@ impl<'a> Pass<'a> {
         output: &[T],
         columns: usize,
     ) -> Vec<T> {
-        let layers = self.mlp.sizes().len() - 1;
+        let layers = self.layers();
         let last = self.width(layers);
         let mut gradient = vec![T::ZERO; self.networks() * self.batch * columns];
-        let parts = gradient.chunks_exact_mut(self.batch * columns).collect();
-        let threads = self.threads();
-        self.each(parts, |network, part: &mut [T]| {
-            let own = &output[network * self.batch * last..][..self.batch * last];
-            let rows: Vec<usize> = (0..self.batch)
-                .filter(|row| own[row * last..][..last].iter().any(|g| *g != T::ZERO))
-                .collect();
+        let networks = gradient.chunks_exact_mut(self.batch * columns).enumerate().collect();
+        self.each(networks, |(network, gradient): (usize, &mut [T])| {
+            let own = self.of_network(output, network, layers);
+            let concerned = |row: &usize| own[row * last..][..last].iter().any(|value| *value != T::ZERO);
+            let rows: Vec<usize> = (0..self.batch).filter(concerned).collect();
             if rows.is_empty() {
                 return;
             }
-            let count = rows.len();
             let mut above = take(self.batch * last);
-            gather(&mut above, own, last, &rows);
+            for (above, row) in above.chunks_exact_mut(last).zip(&rows) {
+                above.copy_from_slice(&own[row * last..][..last]);
+            }
             for layer in (1..layers).rev() {
                 let (width_in, width_out) = (self.width(layer), self.width(layer + 1));
                 let mut below = take(self.batch * width_in);
-                let signal = &hidden[layer - 1][network * self.batch * width_in..];
                 let (weight, _) = self.layer(parameters, network, layer);
-                let (below_rows, above_rows) = (&mut below[..count * width_in], &above[..count * width_out]);
-                let mut sums = take(width_in);
-                self.below(layer, below_rows, above_rows, weight, signal, rows.iter().copied(), &mut sums);
-                give_back(sums);
+                let signal = self.of_network(&hidden[layer - 1], network, layer);
+                let above_rows = &above[..rows.len() * width_out];
+                let below_rows = &mut below[..rows.len() * width_in];
+                self.below(layer, below_rows, above_rows, weight, signal, rows.iter().copied());
                 give_back(std::mem::replace(&mut above, below));
             }
             let (width_in, width_out) = (self.width(0), self.width(1));
             let (weight, _) = self.layer(parameters, network, 0);
+            let weight = Matrix::new(&weight[(width_in - columns) * width_out..], columns, width_out);
             let mut below = take(self.batch * columns);
-            product(
-                &mut below[..count * columns],
-                Matrix::new(&above[..count * width_out], count, width_out),
-                Matrix::new(&weight[(width_in - columns) * width_out..], columns, width_out).transposed(),
-                threads,
-            );
-            for (row, values) in rows.iter().zip(below.chunks_exact(columns)) {
-                part[row * columns..][..columns].copy_from_slice(values);
+            let below_rows = &mut below[..rows.len() * columns];
+            let above_rows = Matrix::new(&above[..rows.len() * width_out], rows.len(), width_out);
+            product(below_rows, above_rows, weight.transposed());
+            for (row, values) in rows.iter().zip(below_rows.chunks_exact(columns)) {
+                gradient[row * columns..][..columns].copy_from_slice(values);
             }
             give_back(below);
             give_back(above);
@@ -254,9 +309,7 @@ impl<'a> Pass<'a> {
         gradient
     }
 
-    /// `(d Wᵀ) ⊙ [x > 0]` for the gradient d of a layer's output, its weight W and the given rows of its input x, and
-    /// the sums of its columns.
-    #[allow(clippy::too_many_arguments)]
+    /// `(d Wᵀ) ⊙ [x > 0]` for the gradient d of a layer's output, its weight W and the given rows of its input x.
     fn below<T: Real>(
         &self,
         layer: usize,
@@ -265,32 +318,45 @@ impl<'a> Pass<'a> {
         weight: &[T],
         signal: &[T],
         rows: impl ExactSizeIterator<Item = usize>,
-        sums: &mut [T],
     ) {
-        sums.fill(T::ZERO);
         let (width_in, width_out) = (self.width(layer), self.width(layer + 1));
         if width_out > 1 {
             let above = Matrix::new(above, rows.len(), width_out);
-            product(below, above, Matrix::new(weight, width_in, width_out).transposed(), self.threads());
+            product(below, above, Matrix::new(weight, width_in, width_out).transposed());
         }
         for ((below, above), row) in
             below.chunks_exact_mut(width_in).zip(above.chunks_exact(width_out)).zip(rows)
         {
             let signal = &signal[row * width_in..][..width_in];
             if width_out == 1 {
-                kernels::masked_multiple(below, above[0], weight, signal, sums);
+                kernels::masked_multiple(below, above[0], weight, signal);
             } else {
-                kernels::mask(below, signal, sums);
+                kernels::mask(below, signal);
             }
         }
     }
 }
 
-/// The given rows, one after the other, at the front of `to`.
-fn gather<T: Real>(to: &mut [T], from: &[T], width: usize, rows: &[usize]) {
-    for (to, row) in to.chunks_exact_mut(width).zip(rows) {
-        to.copy_from_slice(&from[row * width..][..width]);
+/// Rows of one network.
+struct Part {
+    network: usize,
+    rows: Range<usize>,
+}
+
+impl Part {
+    /// These rows of a network's buffer.
+    fn of<'v, T>(&self, network: &'v [T], width: usize) -> &'v [T] {
+        &network[self.rows.start * width..self.rows.end * width]
     }
+}
+
+/// Some rows of a layer's weight in a gradient; the bias comes with one piece of each layer.
+struct Weights<'v, T> {
+    network: usize,
+    layer: usize,
+    rows: Range<usize>,
+    weight: &'v mut [T],
+    bias: Option<&'v mut [T]>,
 }
 
 /// The outputs `[P, K, B, out]` of a network on a host device, and its tape.
@@ -310,7 +376,7 @@ fn record_as<T: Real>(
     let (values, inputs) = (Values::of(parameters)?, Values::of(input)?);
     let pass = Pass::new(mlp, parameters, input);
     let (hidden, output) = pass.forward(values.slice::<T>(), inputs.slice());
-    let width = pass.width(mlp.sizes().len() - 1);
+    let width = pass.width(pass.layers());
     let shape = [pass.population, mlp.ensemble(), pass.batch, width];
     let output = tensor(output, shape);
     Some((output, Layers { parameters: parameters.clone(), input: input.clone(), hidden }))
@@ -358,5 +424,57 @@ impl<T: Real> Layers<T> {
             Values::of(&self.input).expect(here),
             Values::of(output).expect(here),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, Tensor};
+
+    use super::WORTH_A_THREAD;
+    use crate::network::{Mlp, Network};
+    use crate::random::RandomStream;
+
+    fn bits<const D: usize>(tensor: Tensor<D>) -> Vec<u32> {
+        let data = tensor.into_data();
+        data.try_to_vec::<f32>().expect("float32").into_iter().map(f32::to_bits).collect()
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_no_bit() {
+        let device = Device::flex();
+        let normal = |size: usize, seed: u64| {
+            let mut values = vec![0.0; size];
+            RandomStream::new(seed, 0).fill_normal(&mut values);
+            Tensor::<1>::from_floats(values.as_slice(), &device)
+        };
+        for (networks, batch) in [(1, 301), (2, 256)] {
+            let mlp = Mlp::new(7, &[130, 129], 1, networks).unwrap();
+            assert!(mlp.size() * batch > WORTH_A_THREAD, "too small to be cut");
+            let mut streams = RandomStream::population(1, 0, 1);
+            let parameters = mlp.init(&mut streams, &(&device).into()).unwrap();
+            let input = normal(batch * 7, 2).reshape([1, 1, batch, 7]);
+            let slope = normal(networks * batch, 3).reshape([1, networks, batch, 1]);
+            // Half of the rows concern nobody.
+            let slope = slope.clone() * slope.greater_elem(0.0).float();
+            let passes = |threads: usize| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| {
+                    let record = || mlp.record(&parameters, input.clone());
+                    [
+                        bits(record().0),
+                        bits(mlp.gradient(record().1, slope.clone())),
+                        bits(mlp.input_gradient(record().1, slope.clone(), 3)),
+                    ]
+                })
+            };
+            let names = ["output", "gradient", "input gradient"];
+            let alone = passes(1);
+            for threads in 2..=4 {
+                for (name, (one, other)) in names.iter().zip(alone.iter().zip(passes(threads))) {
+                    assert!(*one == other, "{name}: {networks} networks, {threads} threads");
+                }
+            }
+        }
     }
 }

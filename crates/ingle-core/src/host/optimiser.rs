@@ -2,10 +2,14 @@
 
 use burn::tensor::{DType, Tensor};
 use burn_flex::Flex;
+use rayon::prelude::*;
 
 use super::Values;
 use super::kernels::{self, AdamStep, Real};
 use crate::optimiser::Adam;
+
+/// The smallest number of parameters that pays for a second thread.
+const WORTH_A_THREAD: usize = 1 << 15;
 
 /// What an Adam step changes (all `[P, N]`) and reads.
 pub(crate) struct Step<'a> {
@@ -58,7 +62,15 @@ fn adam_of<T: Real>(step: &mut Step<'_>, adam: &Adam) -> Option<()> {
                     .zip(gradient.slice().chunks_exact(size))
                     .zip(&members);
                 for ((((parameters, gradient_sum), square_sum), gradient), step) in rows {
-                    kernels::adam(parameters, gradient_sum, square_sum, gradient, *step);
+                    let piece = size.div_ceil(rayon::current_num_threads()).max(WORTH_A_THREAD);
+                    parameters
+                        .par_chunks_mut(piece)
+                        .zip(gradient_sum.par_chunks_mut(piece))
+                        .zip(square_sum.par_chunks_mut(piece))
+                        .zip(gradient.par_chunks(piece))
+                        .for_each(|(((parameters, gradient_sum), square_sum), gradient)| {
+                            kernels::adam(parameters, gradient_sum, square_sum, gradient, *step);
+                        });
                 }
             });
         });

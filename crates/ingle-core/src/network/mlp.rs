@@ -4,6 +4,7 @@ use burn::tensor::{Tensor, TensorCreationOptions, TensorData, activation};
 
 use super::{Actor, Critic, Layout, Network};
 use crate::random::RandomStream;
+use crate::sample::concatenate;
 use crate::{Result, Violations};
 
 /// A `ReLU` multi-layer perceptron for P members and K networks per member, as one batched product per layer.
@@ -348,7 +349,9 @@ impl Critic for MlpCritic {
     }
 
     fn forward(&self, parameters: &Tensor<2>, observation: Tensor<3>, action: Tensor<3>) -> Tensor<3> {
-        self.mlp.forward(parameters, side_by_side(observation, action)).squeeze_dim(3)
+        self.mlp
+            .forward(parameters, concatenate(vec![observation, action], 2).unsqueeze_dim(1))
+            .squeeze_dim(3)
     }
 
     fn record(
@@ -357,7 +360,8 @@ impl Critic for MlpCritic {
         observation: Tensor<3>,
         action: Tensor<3>,
     ) -> (Tensor<3>, MlpTape) {
-        let (output, tape) = self.mlp.record(parameters, side_by_side(observation, action));
+        let (output, tape) =
+            self.mlp.record(parameters, concatenate(vec![observation, action], 2).unsqueeze_dim(1));
         (output.squeeze_dim(3), tape)
     }
 
@@ -368,14 +372,4 @@ impl Critic for MlpCritic {
     fn action_gradient(&self, tape: MlpTape, value: Tensor<3>) -> Tensor<3> {
         self.mlp.input_gradient(tape, value.unsqueeze_dim(3), self.action).sum_dim(1).squeeze_dim(1)
     }
-}
-
-/// `[P, 1, B, O + A]`, where a leading axis of size 1 in only one of the two is expanded.
-fn side_by_side(observation: Tensor<3>, action: Tensor<3>) -> Tensor<4> {
-    let ([rows_o, batch, size], [rows_a, _, action_size]) = (observation.dims(), action.dims());
-    let population = rows_o.max(rows_a);
-    let observation =
-        if rows_o == population { observation } else { observation.expand([population, batch, size]) };
-    let action = if rows_a == population { action } else { action.expand([population, batch, action_size]) };
-    Tensor::cat(vec![observation, action], 2).unsqueeze_dim(1)
 }

@@ -25,6 +25,12 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
+    /// The sample of a direct core, which has no use for demonstrations.
+    #[allow(clippy::unnecessary_wraps)] // one type of function for all layers
+    fn without_demonstrations(self) -> Result<Transitions> {
+        Ok(self.transitions)
+    }
+
     /// The sample of a layer that learns from demonstrations. What it hands on still has them.
     fn for_imitation(self) -> Result<ImitationSample<Self>> {
         match self.demonstrations.clone() {
@@ -78,61 +84,17 @@ where
     }
 }
 
-/// As [`Imitator`], of a layer that needs more of the core below than its sample, and so is a core itself.
-struct ImitatorCore<C>(C);
-
-impl<C: LearnerCore<Sample = ImitationSample<Sample>>> LearnerCore for ImitatorCore<C> {
-    type State = C::State;
-    type Sample = Sample;
-
-    fn init(&self, seed: u64, device: &Device) -> Result<C::State> {
-        self.0.init(seed, device)
-    }
-
-    fn step(&self, state: &mut C::State, sample: Sample) -> Result<StepOutput> {
-        self.0.step(state, sample.for_imitation()?)
-    }
-}
-
-impl<C: Act<Sample = ImitationSample<Sample>>> Act for ImitatorCore<C> {
-    fn observation_size(&self) -> usize {
-        self.0.observation_size()
-    }
-
-    fn action_size(&self) -> usize {
-        self.0.action_size()
-    }
-
-    fn population(&self) -> usize {
-        self.0.population()
-    }
-
-    fn act(&self, state: &C::State, observation: Tensor<3>, acting: Acting) -> Result<Tensor<3>> {
-        self.0.act(state, observation, acting)
-    }
-}
-
-impl<C: LogProbability<Sample = ImitationSample<Sample>>> LogProbability for ImitatorCore<C> {
-    fn log_probability(
-        &self,
-        state: &C::State,
-        observation: Tensor<3>,
-        action: Tensor<3>,
-    ) -> Result<Tensor<2>> {
-        self.0.log_probability(state, observation, action)
-    }
-}
-
 /// The log-probability of a core's policy, or why it has none.
 type Density<C> = fn(&C, &<C as LearnerCore>::State, Tensor<3>, Tensor<3>) -> Result<Tensor<2>>;
 
-/// A direct core, which has no use for demonstrations.
-struct Direct<C: LearnerCore> {
+/// A core of its own type of sample, made from what every layer here learns from.
+struct Adapted<C: LearnerCore> {
     core: C,
+    adapt: fn(Sample) -> Result<C::Sample>,
     density: Density<C>,
 }
 
-impl<C: LearnerCore<Sample = Transitions>> LearnerCore for Direct<C> {
+impl<C: LearnerCore> LearnerCore for Adapted<C> {
     type State = C::State;
     type Sample = Sample;
 
@@ -141,11 +103,11 @@ impl<C: LearnerCore<Sample = Transitions>> LearnerCore for Direct<C> {
     }
 
     fn step(&self, state: &mut C::State, sample: Sample) -> Result<StepOutput> {
-        self.core.step(state, sample.transitions)
+        self.core.step(state, (self.adapt)(sample)?)
     }
 }
 
-impl<C: Act<Sample = Transitions>> Act for Direct<C> {
+impl<C: Act> Act for Adapted<C> {
     fn observation_size(&self) -> usize {
         self.core.observation_size()
     }
@@ -163,7 +125,7 @@ impl<C: Act<Sample = Transitions>> Act for Direct<C> {
     }
 }
 
-impl<C: Act<Sample = Transitions>> LogProbability for Direct<C> {
+impl<C: Act> LogProbability for Adapted<C> {
     fn log_probability(
         &self,
         state: &C::State,
@@ -187,7 +149,8 @@ impl Core {
     where
         C: LogProbability<Sample = Transitions, State: Send + 'static> + Send + Sync + 'static,
     {
-        Self { inner: Box::new(Direct { core, density: C::log_probability }), has_density: true }
+        let adapt = Sample::without_demonstrations;
+        Self { inner: Box::new(Adapted { core, adapt, density: C::log_probability }), has_density: true }
     }
 
     /// A direct core by itself, whose policy is deterministic.
@@ -196,7 +159,8 @@ impl Core {
         C: Act<Sample = Transitions, State: Send + 'static> + Send + Sync + 'static,
     {
         let density = |_: &C, _: &C::State, _, _| Err(no_density("this layer"));
-        Self { inner: Box::new(Direct { core, density }), has_density: false }
+        let adapt = Sample::without_demonstrations;
+        Self { inner: Box::new(Adapted { core, adapt, density }), has_density: false }
     }
 
     /// One more layer over this one.
@@ -216,7 +180,8 @@ impl Core {
     where
         C: LogProbability<Sample = ImitationSample<Sample>, State: Send + 'static> + Send + Sync + 'static,
     {
-        Self { inner: Box::new(ImitatorCore(core)), has_density: true }
+        let adapt = Sample::for_imitation;
+        Self { inner: Box::new(Adapted { core, adapt, density: C::log_probability }), has_density: true }
     }
 
     /// This core, for a layer that needs the log-probability of its policy.

@@ -38,11 +38,11 @@ pub struct Trainable {
     /// The learning rate of each member, `[P, 1]`.
     pub learning_rate: Tensor<2>,
     /// Decayed sum of the gradients, `[P, N]`, and of as many ones, `[P, 1]`.
-    gradient_sum: Tensor<2>,
-    gradient_weight: Tensor<2>,
+    pub(crate) gradient_sum: Tensor<2>,
+    pub(crate) gradient_weight: Tensor<2>,
     /// Decayed sum of the gradients' squares, `[P, N]`, and of as many ones, `[P, 1]`.
-    square_sum: Tensor<2>,
-    square_weight: Tensor<2>,
+    pub(crate) square_sum: Tensor<2>,
+    pub(crate) square_weight: Tensor<2>,
 }
 
 impl Trainable {
@@ -69,7 +69,7 @@ impl Trainable {
         self.square_weight.inplace(|weight| weight.mul_scalar(beta_2).add_scalar(1.0));
 
         #[cfg(feature = "flex")]
-        if self.step_on_host(adam, &gradient).is_some() {
+        if crate::host::optimiser::adam(self, adam, &gradient).is_some() {
             return;
         }
         self.gradient_sum.inplace(|sum| sum.mul_scalar(beta_1).add(gradient.clone()));
@@ -82,21 +82,6 @@ impl Trainable {
         let root = self.square_sum.clone().sqrt() + root_weight.mul_scalar(epsilon);
         let change = self.gradient_sum.clone() / root * rate;
         self.parameters.inplace(|parameters| parameters - change);
-    }
-
-    /// What follows the weights' decay, in one pass, if the parameters are on a host device.
-    #[cfg(feature = "flex")]
-    fn step_on_host(&mut self, adam: &Adam, gradient: &Tensor<2>) -> Option<()> {
-        let mut step = crate::host::optimiser::Step {
-            parameters: &mut self.parameters,
-            gradient_sum: &mut self.gradient_sum,
-            square_sum: &mut self.square_sum,
-            gradient,
-            learning_rate: &self.learning_rate,
-            gradient_weight: &self.gradient_weight,
-            square_weight: &self.square_weight,
-        };
-        crate::host::optimiser::adam(&mut step, adam)
     }
 }
 

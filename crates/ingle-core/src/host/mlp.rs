@@ -71,16 +71,26 @@ impl<'a> Pass<'a> {
         self.population * self.mlp.ensemble()
     }
 
+    /// Which member a network is of, and which of that member's networks it is.
+    fn member(&self, network: usize) -> (usize, usize) {
+        (network / self.mlp.ensemble(), network % self.mlp.ensemble())
+    }
+
+    /// Whether a second thread pays.
+    fn is_large(&self) -> bool {
+        self.mlp.size() * self.population * self.batch >= WORTH_A_THREAD
+    }
+
     /// Weight `in × out` and bias of a layer of one network.
     fn layer<'v, T>(&self, parameters: &'v [T], network: usize, layer: usize) -> (&'v [T], &'v [T]) {
-        let (member, copy) = (network / self.mlp.ensemble(), network % self.mlp.ensemble());
+        let (member, copy) = self.member(network);
         let own = &parameters[member * self.mlp.size()..(member + 1) * self.mlp.size()];
         let (weight, bias) = self.places(layer, copy);
         (&own[weight], &own[bias])
     }
 
     /// Where a layer's weight and bias of one network lie among its member's parameters.
-    fn places(&self, layer: usize, copy: usize) -> (std::ops::Range<usize>, std::ops::Range<usize>) {
+    fn places(&self, layer: usize, copy: usize) -> (Range<usize>, Range<usize>) {
         let (input, output) = (self.width(layer), self.width(layer + 1));
         let [weight, bias] = self.mlp.starts(layer);
         let (weight, bias) = (weight + copy * input * output, bias + copy * output);
@@ -88,15 +98,14 @@ impl<'a> Pass<'a> {
     }
 
     fn input<'v, T>(&self, input: &'v [T], network: usize) -> &'v [T] {
-        let (member, copy) = (network / self.mlp.ensemble(), network % self.mlp.ensemble());
+        let (member, copy) = self.member(network);
         let start = member * self.input_stride[0] + copy * self.input_stride[1];
         &input[start..start + self.batch * self.width(0)]
     }
 
     /// Into how many parts the rows of one network are cut: more than one where threads outnumber the networks.
     fn cuts(&self) -> usize {
-        let work = self.mlp.size() * self.population * self.batch;
-        if work < WORTH_A_THREAD {
+        if !self.is_large() {
             return 1;
         }
         let cuts = rayon::current_num_threads().div_ceil(self.networks()).min(self.batch);
@@ -104,9 +113,14 @@ impl<'a> Pass<'a> {
         if narrowest * self.batch.div_ceil(cuts) > SMALL_PRODUCT { cuts } else { 1 }
     }
 
+    /// How many rows of a network a part has; the last one may have fewer.
+    fn step(&self) -> usize {
+        self.batch.div_ceil(self.cuts())
+    }
+
     /// The networks' rows, cut.
     fn parts(&self) -> Vec<Part> {
-        let step = self.batch.div_ceil(self.cuts());
+        let step = self.step();
         let starts = (0..self.batch).step_by(step);
         let rows = starts.map(|start| start..(start + step).min(self.batch)).collect::<Vec<_>>();
         let parts = (0..self.networks())
@@ -120,7 +134,7 @@ impl<'a> Pass<'a> {
         buffer: &'v mut [T],
         width: usize,
     ) -> impl Iterator<Item = &'v mut [T]> + use<'v, T> {
-        let step = self.batch.div_ceil(self.cuts()) * width;
+        let step = self.step() * width;
         buffer.chunks_exact_mut(self.batch * width).flat_map(move |network| network.chunks_mut(step))
     }
 
@@ -141,8 +155,7 @@ impl<'a> Pass<'a> {
 
     /// Runs a task for every item, side by side if that pays. What a task computes does not depend on which.
     fn each<I: Send>(&self, items: Vec<I>, task: impl Fn(I) + Sync + Send) {
-        let work = self.mlp.size() * self.population * self.batch;
-        if items.len() > 1 && work >= WORTH_A_THREAD && rayon::current_num_threads() > 1 {
+        if items.len() > 1 && self.is_large() && rayon::current_num_threads() > 1 {
             items.into_par_iter().for_each(task);
         } else {
             items.into_iter().for_each(task);
@@ -213,7 +226,7 @@ impl<'a> Pass<'a> {
             }
         });
         // Then each layer's own, cut along the rows of the weights.
-        let mut gradient = take(self.population * self.mlp.size());
+        let mut gradient = vec![T::ZERO; self.population * self.mlp.size()];
         self.each(self.weights(&mut gradient), |Weights { network, layer, rows, weight, bias }| {
             let (width_in, width_out) = (self.width(layer), self.width(layer + 1));
             let above = if layer + 1 == layers { output } else { &inner[layer] };

@@ -6,36 +6,27 @@ use rayon::prelude::*;
 
 use super::Values;
 use super::kernels::{self, AdamStep, Real};
-use crate::optimiser::Adam;
+use crate::optimiser::{Adam, Trainable};
 
 /// The smallest number of parameters that pays for a second thread.
 const WORTH_A_THREAD: usize = 1 << 15;
 
-/// What an Adam step changes (all `[P, N]`) and reads.
-pub(crate) struct Step<'a> {
-    pub(crate) parameters: &'a mut Tensor<2>,
-    pub(crate) gradient_sum: &'a mut Tensor<2>,
-    pub(crate) square_sum: &'a mut Tensor<2>,
-    pub(crate) gradient: &'a Tensor<2>,
-    /// `[P, 1]` each.
-    pub(crate) learning_rate: &'a Tensor<2>,
-    pub(crate) gradient_weight: &'a Tensor<2>,
-    pub(crate) square_weight: &'a Tensor<2>,
-}
-
-/// Decays the sums, adds the gradient, and moves the parameters, if they are on a host device.
-pub(crate) fn adam(step: &mut Step<'_>, adam: &Adam) -> Option<()> {
-    match step.parameters.dtype() {
-        DType::F32 => adam_of::<f32>(step, adam),
-        DType::F64 => adam_of::<f64>(step, adam),
+/// Decays the sums, adds the gradient, and moves the parameters, if they are on a host device: what follows the decay of
+/// the weights in [`Trainable::step`].
+pub(crate) fn adam(trainable: &mut Trainable, adam: &Adam, gradient: &Tensor<2>) -> Option<()> {
+    match trainable.parameters.dtype() {
+        DType::F32 => adam_of::<f32>(trainable, adam, gradient),
+        DType::F64 => adam_of::<f64>(trainable, adam, gradient),
         _ => None,
     }
 }
 
-fn adam_of<T: Real>(step: &mut Step<'_>, adam: &Adam) -> Option<()> {
+fn adam_of<T: Real>(trainable: &mut Trainable, adam: &Adam, gradient: &Tensor<2>) -> Option<()> {
+    let Trainable { parameters, gradient_sum, square_sum, learning_rate, gradient_weight, square_weight } =
+        trainable;
     let [learning_rate, gradient_weight, square_weight] =
-        [Values::of(step.learning_rate)?, Values::of(step.gradient_weight)?, Values::of(step.square_weight)?];
-    let gradient = Values::of(step.gradient)?;
+        [Values::of(learning_rate)?, Values::of(gradient_weight)?, Values::of(square_weight)?];
+    let gradient = Values::of(gradient)?;
     let members: Vec<AdamStep<T>> = learning_rate
         .slice::<T>()
         .iter()
@@ -51,9 +42,9 @@ fn adam_of<T: Real>(step: &mut Step<'_>, adam: &Adam) -> Option<()> {
             }
         })
         .collect();
-    in_place(step.parameters, |parameters: &mut [T]| {
-        in_place(step.gradient_sum, |gradient_sum: &mut [T]| {
-            in_place(step.square_sum, |square_sum: &mut [T]| {
+    in_place(parameters, |parameters: &mut [T]| {
+        in_place(gradient_sum, |gradient_sum: &mut [T]| {
+            in_place(square_sum, |square_sum: &mut [T]| {
                 let size = parameters.len() / members.len();
                 let rows = parameters
                     .chunks_exact_mut(size)

@@ -94,16 +94,19 @@ impl Mlp {
     }
 
     /// K.
+    #[cfg(feature = "flex")]
     pub(crate) fn ensemble(&self) -> usize {
         self.ensemble
     }
 
     /// N.
+    #[cfg(feature = "flex")]
     pub(crate) fn size(&self) -> usize {
         self.layout.size()
     }
 
     /// Where the weights and the biases of a layer begin among a member's parameters.
+    #[cfg(feature = "flex")]
     pub(crate) fn starts(&self, layer: usize) -> [usize; 2] {
         [self.layout.start(2 * layer), self.layout.start(2 * layer + 1)]
     }

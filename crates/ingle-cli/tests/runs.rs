@@ -296,10 +296,13 @@ fn one_process_at_a_time() {
     while !Path::new(&run).join("metrics.jsonl").is_file() {
         std::thread::sleep(Duration::from_millis(1));
     }
+    // It holds still meanwhile: on a busy machine it may otherwise end before the others have looked.
+    send(&first, "STOP");
     let second = finish(start(&resume(&run)));
     assert_eq!(second.status.code(), Some(2));
     assert!(text(&second.stderr).contains("another process is running there"), "{}", text(&second.stderr));
     let list = text(&ingle(&["runs", &run]).stdout);
+    send(&first, "CONT");
     assert!(list.contains("running"), "{list}");
     let output = finish(first);
     assert!(output.status.success(), "{}", text(&output.stderr));

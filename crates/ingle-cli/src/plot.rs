@@ -93,7 +93,7 @@ fn draw(figure: &Figure, stem: &Path) -> Result<[PathBuf; 2], CliError> {
 #[cfg(not(feature = "plot"))]
 fn draw(_: &Figure, _: &Path) -> Result<[PathBuf; 0], CliError> {
     Err(CliError::Input(
-        "this ingle was built without drawing: build it with --features plot, or leave --out away".into(),
+        "this ingle was built without drawing: build it with the feature `plot` (a default one), or leave --out away".into(),
     ))
 }
 

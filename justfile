@@ -52,6 +52,11 @@ audit:
     cargo deny check licenses bans sources
     typos
 
+# The book of the pages in docs/, into target/book; needs mdbook, or installs it into the cache.
+book folder="target/book":
+    .ci/book {{folder}}
+    INGLE_BOOK=$(realpath {{folder}}) cargo test --release --workspace --features {{features}} --test conformance -- built_book
+
 # Micro-benchmarks.
 bench *options:
     cargo bench --workspace --features {{features}} --bench step {{options}}

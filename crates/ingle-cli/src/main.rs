@@ -8,6 +8,8 @@ mod config;
 #[cfg(test)]
 mod config_mutations;
 mod devices;
+#[cfg(test)]
+mod documented;
 #[cfg(feature = "plot")]
 mod draw;
 mod error;

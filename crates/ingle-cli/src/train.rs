@@ -159,7 +159,7 @@ fn resume(options: &TrainOptions) -> Result<(RunConfig, Place), CliError> {
     Ok((config, Place::Existing(directory)))
 }
 
-fn resolve(options: &TrainOptions, file: Option<&Path>) -> Result<RunConfig, CliError> {
+pub(crate) fn resolve(options: &TrainOptions, file: Option<&Path>) -> Result<RunConfig, CliError> {
     let mut given = Vec::new();
     let text = [
         ("learner", &options.learner),

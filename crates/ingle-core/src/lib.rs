@@ -27,6 +27,9 @@
 //! }
 //! # Ok::<(), ingle_core::Error>(())
 //! ```
+//!
+//! Formulas, defaults and their sources are in the book, a page for each algorithm (`docs/sac.md` and others in the
+//! repository); `docs/own-network.md` shows networks of your own.
 
 pub mod bc;
 mod error;

@@ -39,6 +39,9 @@
 //! # Ok::<(), ingle_envs::EnvironmentError>(())
 //! ```
 //!
+//! The book has them all with their sources (`docs/environments.md` in the repository), and a program with an environment
+//! of its own (`docs/own-environment.md`).
+//!
 //! # Randomness
 //!
 //! There is no hidden random generator. A [`SyncVector`] has one `ChaCha8` stream per environment (one key
@@ -74,8 +77,3 @@ pub use space::BoxSpace;
 pub use sync_vector::SyncVector;
 pub use time_limit::TimeLimit;
 pub use vector::{Episode, EpisodeState, VectorEnvironment, VectorState, VectorStep};
-
-/// The page's example code compiles and runs.
-#[cfg(doctest)]
-#[doc = include_str!("../../../docs/environments.md")]
-struct EnvironmentsPage;

@@ -33,6 +33,17 @@
 //! CoreLearner::new(nest, (), 0, &Device::flex())?; // `NStepTransitions` is not a sample whose rewards can be replaced
 //! # Ok::<(), ingle_core::Error>(())
 //! ```
+//!
+//! | processor | what it writes | page of the book |
+//! |---|---|---|
+//! | [`rnd`] | adds a reward for what is new | `docs/rnd.md` |
+//! | [`ail`] | the reward of a discriminator that learns from demonstrations | `docs/ail.md` |
+//! | [`sqil`] | 1 for demonstrations, which join the batch, and 0 for own rows | `docs/sqil.md` |
+//! | [`normalise`] | observations with mean and deviation taken out | `docs/normalise.md` |
+//! | [`scale`] | rewards scaled, shifted, clipped, normalised | `docs/scale.md` |
+//!
+//! [`airl`] needs the density of the core below, and is a core over a core (`docs/airl.md`). Your own:
+//! `docs/own-processor.md`.
 
 #![forbid(unsafe_code)]
 

@@ -25,6 +25,9 @@
 //! assert_eq!(sample.observation.dims(), [1, 4, 3]);
 //! # Ok::<(), ingle_core::Error>(())
 //! ```
+//!
+//! The rules, with their papers and the tables that they are checked against, are in the book: `docs/replay.md` in the
+//! repository.
 
 #![forbid(unsafe_code)]
 

@@ -3,6 +3,16 @@
 //! [`Trainer`] plays episodes with a learner's policy, stores the transitions, and steps the learner as often as the
 //! update ratio says. It is generic over the learner, so a nest, or a learner whose state lives elsewhere, is driven
 //! by the same loop. Whoever wants another loop needs none of this: a learner steps on any sample.
+//!
+//! | | |
+//! |---|---|
+//! | [`Trainer`], [`TrainConfig`] | the loop: act, store, update in an exact ratio, evaluate |
+//! | [`evaluate`] | episodes of the policy without exploration |
+//! | [`Observer`], [`Event`] | whoever wants to know what happens; [`MetricsFile`] writes it down |
+//! | [`RunDirectory`], [`Checkpoints`] | what a run leaves on disk, and where it goes on |
+//! | [`process`] | learners in another process, in any language |
+//!
+//! In the book: `docs/first-run.md`, `docs/running-for-days.md`, `docs/external-learners.md`.
 
 #![forbid(unsafe_code)]
 

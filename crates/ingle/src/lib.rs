@@ -42,8 +42,45 @@
 //!
 //! # Train
 //!
-//! [`Trainer`] plays episodes, stores transitions and steps the learner in an exact ratio; the `ingle` command does it
-//! from the shell. See `examples/` for complete programs.
+//! [`Trainer`] plays episodes, stores transitions and steps the learner in an exact ratio:
+//!
+//! ```
+//! use ingle::envs::{VectorEnvironment, make_vector};
+//! use ingle::replay::{ReplayConfig, UniformReplay};
+//! use ingle::{CoreLearner, TrainConfig, Trainer, sac::SacConfig};
+//!
+//! let (seed, device) = (0, ingle::device::open("flex")?);
+//! let sac = SacConfig { hidden: vec![16, 16], ..SacConfig::default() }.init(3, 1)?;
+//! let replay = UniformReplay::new(&ReplayConfig { batch: 16, ..ReplayConfig::new(3, 1) }, seed, &device)?;
+//! let learner = CoreLearner::new(sac, replay, seed, &device)?;
+//!
+//! let pendulum = |count| -> Result<Vec<Box<dyn VectorEnvironment>>, Box<dyn std::error::Error>> {
+//!     Ok(vec![Box::new(make_vector("pendulum", count)?)]) // one vector for each member of the population
+//! };
+//! let config = TrainConfig { steps: 60, warmup_steps: 40, evaluation_episodes: 1, ..TrainConfig::default() };
+//! let summary = Trainer::new(learner, pendulum(1)?, pendulum(1)?, config, seed)?.run(&mut [])?;
+//! assert_eq!(summary.updates, 20);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The `ingle` command does it from the shell.
+//!
+//! # Where to look
+//!
+//! | for | look at |
+//! |---|---|
+//! | a learning rule | [`sac`], [`td3`], [`bc`]; your own: [`LearnerCore`] |
+//! | another reward, normalisation | [`nested`], put over a core by [`Nested`]; your own: [`SampleProcessor`] |
+//! | a learner whose state is elsewhere | [`Learner`], [`NestedLearner`], [`train::process`] |
+//! | replay, demonstrations, mixtures | [`replay`] |
+//! | environments | [`envs`]; your own: [`envs::Environment`] |
+//! | networks | [`network`]; your own burn modules: [`network::ActorModule`], [`network::CriticModule`] |
+//! | the training loop, runs on disk | [`train`] |
+//! | saving, populations | [`State`], [`Checkpoint`] |
+//!
+//! The book, in the repository's folder `docs/` (`just book` builds it), has a page for each of these, every algorithm with
+//! its formulas, defaults and their sources, and the way here from Stable-Baselines3, `CleanRL` and Acme; `examples/` has
+//! whole programs.
 //!
 //! # Devices and cargo features
 //!

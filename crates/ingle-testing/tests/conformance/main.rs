@@ -2,11 +2,13 @@
 
 mod bc;
 mod demonstrations;
+mod documentation;
 mod gradients;
 mod imitation;
 mod laws;
 mod messages;
 mod nests;
+mod pages;
 mod process;
 mod processors;
 mod replay;

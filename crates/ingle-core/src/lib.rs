@@ -37,6 +37,7 @@ pub mod gradient;
 #[cfg(feature = "flex")]
 mod host;
 pub mod learner;
+mod loss;
 mod metrics;
 pub mod n_step;
 pub mod network;

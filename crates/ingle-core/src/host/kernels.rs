@@ -1,15 +1,18 @@
-//! The loops: matrix products, and passes over slices compiled for the instructions of the CPU at hand.
+//! Passes over slices, compiled for the instructions of the CPU at hand.
 //!
-//! The only unsafe code of this crate: the call of `gemm`, which takes pointers, and the call of a function compiled for
-//! instructions that were found at run time. Each has its argument where it stands.
+//! Unsafe is only the call of a function compiled for instructions that were found at run time.
 #![allow(unsafe_code)]
 
 use std::cell::RefCell;
+use std::f64::consts::{LN_2, PI};
 use std::fmt::Debug;
-use std::ops::{Add, AddAssign, Div, Mul, Range, Sub};
+use std::ops::{Add, AddAssign, Div, Mul, Sub};
 use std::thread::LocalKey;
 
 use burn::tensor::Element;
+
+use super::elementary;
+use super::product::{Finish, Matrix, tiled_f32};
 
 /// float32 or float64.
 pub(crate) trait Real:
@@ -27,12 +30,20 @@ pub(crate) trait Real:
     const ONE: Self;
     fn sqrt(self) -> Self;
     fn from_f64(value: f64) -> Self;
+    fn abs(self) -> Self;
+    fn is_nan(self) -> bool;
+    fn exp(self) -> Self;
+    fn tanh(self) -> Self;
+    /// `log(1 + eˣ)`.
+    fn softplus(self) -> Self;
     /// Where this thread keeps buffers to use again.
     fn pool() -> &'static LocalKey<RefCell<Vec<Vec<Self>>>>;
+    /// The product of an `a` and a `b` with contiguous rows in registers, if there are kernels for it.
+    fn tiled(out: &mut [Self], a: Matrix<'_, Self>, b: Matrix<'_, Self>, finish: Finish<'_, Self>) -> bool;
 }
 
 macro_rules! real {
-    ($type:ty) => {
+    ($type:ty, $tiled:expr, $exp:expr, $tanh:expr, $softplus:expr) => {
         impl Real for $type {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -47,16 +58,50 @@ macro_rules! real {
                 value as Self
             }
 
+            #[inline(always)]
+            fn abs(self) -> Self {
+                <$type>::abs(self)
+            }
+
+            #[inline(always)]
+            fn is_nan(self) -> bool {
+                <$type>::is_nan(self)
+            }
+
+            #[inline(always)]
+            fn exp(self) -> Self {
+                $exp(self)
+            }
+
+            #[inline(always)]
+            fn tanh(self) -> Self {
+                $tanh(self)
+            }
+
+            #[inline(always)]
+            fn softplus(self) -> Self {
+                $softplus(self)
+            }
+
             fn pool() -> &'static LocalKey<RefCell<Vec<Vec<Self>>>> {
                 thread_local!(static POOL: RefCell<Vec<Vec<$type>>> = const { RefCell::new(Vec::new()) });
                 &POOL
+            }
+
+            fn tiled(
+                out: &mut [Self],
+                a: Matrix<'_, Self>,
+                b: Matrix<'_, Self>,
+                finish: Finish<'_, Self>,
+            ) -> bool {
+                $tiled(out, a, b, finish)
             }
         }
     };
 }
 
-real!(f32);
-real!(f64);
+real!(f32, tiled_f32, elementary::exp, elementary::tanh, elementary::softplus);
+real!(f64, |_, _, _, _| false, f64::exp, f64::tanh, |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p());
 
 /// How many buffers a thread keeps: more than an update has at one time.
 const POOLED: usize = 32;
@@ -81,80 +126,17 @@ pub(super) fn give_back<T: Real>(buffer: Vec<T>) {
     });
 }
 
-/// A matrix in a slice, read with strides. The places of all its elements are inside the slice.
-#[derive(Clone, Copy)]
-pub(super) struct Matrix<'a, T> {
-    values: &'a [T],
-    rows: usize,
-    columns: usize,
-    row_stride: usize,
-    column_stride: usize,
-}
-
-impl<'a, T> Matrix<'a, T> {
-    /// `rows × columns`, row after row.
-    pub(super) fn new(values: &'a [T], rows: usize, columns: usize) -> Self {
-        assert_eq!(values.len(), rows * columns, "a matrix of {rows} × {columns}");
-        Self { values, rows, columns, row_stride: columns, column_stride: 1 }
-    }
-
-    /// Some of the columns.
-    pub(super) fn columns(self, range: Range<usize>) -> Self {
-        assert!(
-            range.start < range.end && range.end <= self.columns,
-            "columns {range:?} of {}",
-            self.columns
-        );
-        Self {
-            values: &self.values[range.start * self.column_stride..],
-            columns: range.end - range.start,
-            ..self
+/// The sum of all values, in several lanes.
+pub(super) fn sum<T: Real>(values: &[T]) -> T {
+    const LANES: usize = 16;
+    let mut lanes = [T::ZERO; LANES];
+    let (head, tail) = values.as_chunks::<LANES>();
+    for values in head {
+        for (lane, value) in lanes.iter_mut().zip(values) {
+            *lane += *value;
         }
     }
-
-    pub(super) fn transposed(self) -> Self {
-        Self {
-            rows: self.columns,
-            columns: self.rows,
-            row_stride: self.column_stride,
-            column_stride: self.row_stride,
-            ..self
-        }
-    }
-}
-
-/// `out = a · b`, row after row.
-pub(super) fn product<T: Real>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T>) {
-    let (m, k, n) = (a.rows, a.columns, b.columns);
-    assert_eq!(k, b.rows, "the inner sizes of a product");
-    assert_eq!(out.len(), m * n, "the size of a product");
-    // SAFETY: every element of both operands is inside its slice: `Matrix::new` checks that, `columns` leaves elements
-    // out and moves the slice's start along with them, `transposed` only swaps sizes together with strides. gemm writes the m × n elements of
-    // `out`, whose length is checked above; `out` is borrowed mutably, so it overlaps neither operand. f32 and f64, the
-    // only types that implement `Real`, are types that gemm handles.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out.as_mut_ptr(),
-            1,
-            n.cast_signed(),
-            false,
-            a.values.as_ptr(),
-            a.column_stride.cast_signed(),
-            a.row_stride.cast_signed(),
-            b.values.as_ptr(),
-            b.column_stride.cast_signed(),
-            b.row_stride.cast_signed(),
-            T::ZERO,
-            T::ONE,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
-    }
+    lanes.iter().chain(tail).fold(T::ZERO, |sum, value| sum + *value)
 }
 
 /// Compiles a pass twice, for any CPU and for AVX2, and runs the one that fits. The results are the same, bit for bit:
@@ -215,11 +197,54 @@ vectorised! {
 }
 
 vectorised! {
-    /// A row of the gradient below a single output: `gradient · weight ⊙ [output > 0]`.
-    pub(super) fn masked_multiple<T: Real>(below: &mut [T], gradient: T, weight: &[T], output: &[T]) {
-        for ((below, output), weight) in below.iter_mut().zip(output).zip(weight) {
-            let multiple = gradient * *weight;
-            *below = if *output > T::ZERO { multiple } else { T::ZERO };
+    /// Each row's inner product with a vector.
+    pub(super) fn dots<T: Real>(out: &mut [T], rows: &[T], vector: &[T]) {
+        const LANES: usize = 16;
+        for (out, row) in out.iter_mut().zip(rows.chunks_exact(vector.len())) {
+            let mut lanes = [T::ZERO; LANES];
+            let (head, tail) = row.as_chunks::<LANES>();
+            let (vector_head, vector_tail) = vector.as_chunks::<LANES>();
+            for (values, weights) in head.iter().zip(vector_head) {
+                for ((lane, value), weight) in lanes.iter_mut().zip(values).zip(weights) {
+                    *lane += *value * *weight;
+                }
+            }
+            let mut sum = T::ZERO;
+            for lane in lanes {
+                sum += lane;
+            }
+            for (value, weight) in tail.iter().zip(vector_tail) {
+                sum += *value * *weight;
+            }
+            *out = sum;
+        }
+    }
+}
+
+vectorised! {
+    /// The rows of a matrix that is `width` wide become columns.
+    pub(super) fn transpose<T: Real>(out: &mut [T], matrix: &[T], width: usize) {
+        const BLOCK: usize = 8;
+        let height = matrix.len() / width;
+        for row in (0..height).step_by(BLOCK) {
+            for column in (0..width).step_by(BLOCK) {
+                if row + BLOCK <= height && column + BLOCK <= width {
+                    let mut block = [[T::ZERO; BLOCK]; BLOCK];
+                    for (index, values) in block.iter_mut().enumerate() {
+                        values.copy_from_slice(&matrix[(row + index) * width + column..][..BLOCK]);
+                    }
+                    for index in 0..BLOCK {
+                        let values: [T; BLOCK] = std::array::from_fn(|other| block[other][index]);
+                        out[(column + index) * height + row..][..BLOCK].copy_from_slice(&values);
+                    }
+                } else {
+                    for row in row..height.min(row + BLOCK) {
+                        for column in column..width.min(column + BLOCK) {
+                            out[column * height + row] = matrix[row * width + column];
+                        }
+                    }
+                }
+            }
         }
     }
 }
@@ -272,6 +297,45 @@ vectorised! {
     pub(super) fn average<T: Real>(target: &mut [T], parameters: &[T], tau: T) {
         for (target, parameter) in target.iter_mut().zip(parameters) {
             *target = *target + (*parameter - *target) * tau;
+        }
+    }
+}
+
+vectorised! {
+    /// For means and raw log standard deviations of a squashed Gaussian, and standard normal noise: the actions, `σ·ε`, and
+    /// in the place of the means each element's share of the log-probability
+    /// (see [`crate::sac::SquashedGaussian::sample_with_log_prob`]).
+    pub(super) fn squash<T: Real>(
+        action: &mut [T],
+        spread: &mut [T],
+        mean: &mut [T],
+        log_std: &mut [T],
+        noise: &[T],
+        bounds: (T, T),
+    ) {
+        let [half, two, log_two] = [0.5, 2.0, LN_2].map(T::from_f64);
+        let normaliser = T::from_f64(0.5 * (2.0 * PI).ln());
+        for ((spread, log_std), noise) in spread.iter_mut().zip(&mut *log_std).zip(noise) {
+            let clamped = if *log_std < bounds.0 { bounds.0 } else { *log_std };
+            *log_std = if clamped > bounds.1 { bounds.1 } else { clamped };
+            *spread = log_std.exp() * *noise;
+        }
+        for (((action, spread), mean), (log_std, noise)) in
+            action.iter_mut().zip(spread).zip(mean).zip(log_std.iter().zip(noise))
+        {
+            let unsquashed = *mean + *spread;
+            *action = unsquashed.tanh();
+            let log_slope = two * (log_two - unsquashed - (T::ZERO - two * unsquashed).softplus());
+            *mean = T::ZERO - half * *noise * *noise - *log_std - normaliser - log_slope;
+        }
+    }
+}
+
+vectorised! {
+    /// Hyperbolic tangents in place.
+    pub(super) fn tanh<T: Real>(values: &mut [T]) {
+        for value in values {
+            *value = value.tanh();
         }
     }
 }

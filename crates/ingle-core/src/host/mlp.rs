@@ -5,7 +5,8 @@ use std::ops::Range;
 use burn::tensor::{DType, Tensor};
 use rayon::prelude::*;
 
-use super::kernels::{self, Matrix, Real, give_back, product, take};
+use super::kernels::{self, Real, give_back, take};
+use super::product::{Finish, Matrix, product};
 use super::{Values, tensor};
 use crate::network::Mlp;
 
@@ -41,19 +42,22 @@ impl<T: Real> Drop for Layers<T> {
 struct Pass<'a> {
     mlp: &'a Mlp,
     population: usize,
+    /// How many of each member's networks, from the first.
+    ensemble: usize,
     batch: usize,
     /// How far apart the inputs of two members, and of two networks of a member, are; 0 where they share them.
     input_stride: [usize; 2],
 }
 
 impl<'a> Pass<'a> {
-    fn new(mlp: &'a Mlp, parameters: &Tensor<2>, input: &Tensor<4>) -> Self {
+    fn new(mlp: &'a Mlp, parameters: &Tensor<2>, ensemble: usize, input: &Tensor<4>) -> Self {
         let [members, networks, batch, width] = input.dims();
         let size = batch * width;
         let stride = |rows: usize, size: usize| if rows == 1 { 0 } else { size };
         Self {
             mlp,
             population: parameters.dims()[0],
+            ensemble,
             batch,
             input_stride: [stride(members, networks * size), stride(networks, size)],
         }
@@ -68,12 +72,12 @@ impl<'a> Pass<'a> {
     }
 
     fn networks(&self) -> usize {
-        self.population * self.mlp.ensemble()
+        self.population * self.ensemble
     }
 
     /// Which member a network is of, and which of that member's networks it is.
     fn member(&self, network: usize) -> (usize, usize) {
-        (network / self.mlp.ensemble(), network % self.mlp.ensemble())
+        (network / self.ensemble, network % self.ensemble)
     }
 
     /// Whether a second thread pays.
@@ -189,8 +193,8 @@ impl<'a> Pass<'a> {
                 let (width_in, width_out) = (self.width(layer), self.width(layer + 1));
                 let (weight, bias) = self.layer(parameters, part.network, layer);
                 let weight = Matrix::new(weight, width_in, width_out);
-                product(output, Matrix::new(signal, part.rows.len(), width_in), weight);
-                kernels::add_bias_relu(output, bias);
+                let signal_rows = Matrix::new(signal, part.rows.len(), width_in);
+                product(output, signal_rows, weight, Finish::BiasRelu(bias));
                 signal = output;
             }
         });
@@ -202,8 +206,7 @@ impl<'a> Pass<'a> {
         self.each(networks, |(network, output): (usize, &mut [T])| {
             let (weight, bias) = self.layer(parameters, network, last);
             let signal = Matrix::new(self.signal(input, &hidden, network, last), self.batch, width_in);
-            product(output, signal, Matrix::new(weight, width_in, width_out));
-            kernels::add_bias(output, bias);
+            product(output, signal, Matrix::new(weight, width_in, width_out), Finish::Bias(bias));
         });
         (hidden, output)
     }
@@ -221,7 +224,8 @@ impl<'a> Pass<'a> {
                 let below = inner.pop().expect("a piece for every hidden layer");
                 let (weight, _) = self.layer(parameters, part.network, layer);
                 let signal = self.signal(input, hidden, part.network, layer);
-                self.below(layer, below, above, weight, signal, part.rows.clone());
+                let signal = part.of(signal, self.width(layer));
+                self.below(layer, below, above, weight, Finish::Slope { signal, rows: None });
                 above = below;
             }
         });
@@ -232,7 +236,8 @@ impl<'a> Pass<'a> {
             let above = if layer + 1 == layers { output } else { &inner[layer] };
             let above = self.of_network(above, network, layer + 1);
             let signal = Matrix::new(self.signal(input, hidden, network, layer), self.batch, width_in);
-            product(weight, signal.columns(rows).transposed(), Matrix::new(above, self.batch, width_out));
+            let above_rows = Matrix::new(above, self.batch, width_out);
+            product(weight, signal.columns(rows).transposed(), above_rows, Finish::Nothing);
             if let Some(bias) = bias {
                 kernels::column_sums(bias, above);
             }
@@ -251,7 +256,7 @@ impl<'a> Pass<'a> {
                     step if step * width_out > SMALL_PRODUCT => step,
                     _ => width_in,
                 };
-                for network in member * self.mlp.ensemble()..(member + 1) * self.mlp.ensemble() {
+                for network in member * self.ensemble..(member + 1) * self.ensemble {
                     let own;
                     (own, rest) = rest.split_at_mut(width_in * width_out);
                     for (weight, start) in own.chunks_mut(step * width_out).zip((0..).step_by(step)) {
@@ -259,12 +264,12 @@ impl<'a> Pass<'a> {
                         weights.push(Weights { network, layer, rows, weight, bias: None });
                     }
                 }
-                for network in 0..self.mlp.ensemble() {
+                for network in 0..self.ensemble {
                     let own;
                     (own, rest) = rest.split_at_mut(width_out);
                     // With the first of the network's pieces of this layer.
                     let pieces = width_in.div_ceil(step);
-                    let first = weights.len() - (self.mlp.ensemble() - network) * pieces;
+                    let first = weights.len() - (self.ensemble - network) * pieces;
                     weights[first].bias = Some(own);
                 }
             }
@@ -303,7 +308,13 @@ impl<'a> Pass<'a> {
                 let signal = self.of_network(&hidden[layer - 1], network, layer);
                 let above_rows = &above[..rows.len() * width_out];
                 let below_rows = &mut below[..rows.len() * width_in];
-                self.below(layer, below_rows, above_rows, weight, signal, rows.iter().copied());
+                self.below(
+                    layer,
+                    below_rows,
+                    above_rows,
+                    weight,
+                    Finish::Slope { signal, rows: Some(&rows) },
+                );
                 give_back(std::mem::replace(&mut above, below));
             }
             let (width_in, width_out) = (self.width(0), self.width(1));
@@ -312,7 +323,7 @@ impl<'a> Pass<'a> {
             let mut below = take(self.batch * columns);
             let below_rows = &mut below[..rows.len() * columns];
             let above_rows = Matrix::new(&above[..rows.len() * width_out], rows.len(), width_out);
-            product(below_rows, above_rows, weight.transposed());
+            product(below_rows, above_rows, weight.transposed(), Finish::Nothing);
             for (row, values) in rows.iter().zip(below_rows.chunks_exact(columns)) {
                 gradient[row * columns..][..columns].copy_from_slice(values);
             }
@@ -322,31 +333,11 @@ impl<'a> Pass<'a> {
         gradient
     }
 
-    /// `(d Wᵀ) ⊙ [x > 0]` for the gradient d of a layer's output, its weight W and the given rows of its input x.
-    fn below<T: Real>(
-        &self,
-        layer: usize,
-        below: &mut [T],
-        above: &[T],
-        weight: &[T],
-        signal: &[T],
-        rows: impl ExactSizeIterator<Item = usize>,
-    ) {
+    /// `(d Wᵀ) ⊙ [x > 0]` for some rows of the gradient d of a layer's output, its weight W, and the slope at its input x.
+    fn below<T: Real>(&self, layer: usize, below: &mut [T], above: &[T], weight: &[T], slope: Finish<'_, T>) {
         let (width_in, width_out) = (self.width(layer), self.width(layer + 1));
-        if width_out > 1 {
-            let above = Matrix::new(above, rows.len(), width_out);
-            product(below, above, Matrix::new(weight, width_in, width_out).transposed());
-        }
-        for ((below, above), row) in
-            below.chunks_exact_mut(width_in).zip(above.chunks_exact(width_out)).zip(rows)
-        {
-            let signal = &signal[row * width_in..][..width_in];
-            if width_out == 1 {
-                kernels::masked_multiple(below, above[0], weight, signal);
-            } else {
-                kernels::mask(below, signal);
-            }
-        }
+        let above = Matrix::new(above, above.len() / width_out, width_out);
+        product(below, above, Matrix::new(weight, width_in, width_out).transposed(), slope);
     }
 }
 
@@ -372,11 +363,20 @@ struct Weights<'v, T> {
     bias: Option<&'v mut [T]>,
 }
 
-/// The outputs `[P, K, B, out]` of a network on a host device, and its tape.
-pub(crate) fn record(mlp: &Mlp, parameters: &Tensor<2>, input: &Tensor<4>) -> Option<(Tensor<4>, Tape)> {
+/// The outputs `[P, K, B, out]` of a member's first networks on a host device, and their tape.
+pub(crate) fn record(
+    mlp: &Mlp,
+    parameters: &Tensor<2>,
+    ensemble: usize,
+    input: &Tensor<4>,
+) -> Option<(Tensor<4>, Tape)> {
     match parameters.dtype() {
-        DType::F32 => record_as(mlp, parameters, input).map(|(output, layers)| (output, Tape::F32(layers))),
-        DType::F64 => record_as(mlp, parameters, input).map(|(output, layers)| (output, Tape::F64(layers))),
+        DType::F32 => {
+            record_as(mlp, parameters, ensemble, input).map(|(output, layers)| (output, Tape::F32(layers)))
+        }
+        DType::F64 => {
+            record_as(mlp, parameters, ensemble, input).map(|(output, layers)| (output, Tape::F64(layers)))
+        }
         _ => None,
     }
 }
@@ -384,13 +384,14 @@ pub(crate) fn record(mlp: &Mlp, parameters: &Tensor<2>, input: &Tensor<4>) -> Op
 fn record_as<T: Real>(
     mlp: &Mlp,
     parameters: &Tensor<2>,
+    ensemble: usize,
     input: &Tensor<4>,
 ) -> Option<(Tensor<4>, Layers<T>)> {
     let (values, inputs) = (Values::of(parameters)?, Values::of(input)?);
-    let pass = Pass::new(mlp, parameters, input);
+    let pass = Pass::new(mlp, parameters, ensemble, input);
     let (hidden, output) = pass.forward(values.slice::<T>(), inputs.slice());
     let width = pass.width(pass.layers());
-    let shape = [pass.population, mlp.ensemble(), pass.batch, width];
+    let shape = [pass.population, ensemble, pass.batch, width];
     let output = tensor(output, shape);
     Some((output, Layers { parameters: parameters.clone(), input: input.clone(), hidden }))
 }
@@ -416,16 +417,17 @@ impl Tape {
 impl<T: Real> Layers<T> {
     fn gradient(self, mlp: &Mlp, output: &Tensor<4>) -> Tensor<2> {
         let [parameters, input, output] = self.values(output);
-        let pass = Pass::new(mlp, &self.parameters, &self.input);
+        let pass = Pass::new(mlp, &self.parameters, mlp.ensemble(), &self.input);
         let gradient = pass.gradient(parameters.slice(), input.slice(), &self.hidden, output.slice::<T>());
         tensor(gradient, self.parameters.dims())
     }
 
     fn input_gradient(self, mlp: &Mlp, output: &Tensor<4>, columns: usize) -> Tensor<4> {
+        let ensemble = output.dims()[1];
         let [parameters, _, output] = self.values(output);
-        let pass = Pass::new(mlp, &self.parameters, &self.input);
+        let pass = Pass::new(mlp, &self.parameters, ensemble, &self.input);
         let gradient = pass.input_gradient(parameters.slice(), &self.hidden, output.slice::<T>(), columns);
-        let shape = [pass.population, mlp.ensemble(), pass.batch, columns];
+        let shape = [pass.population, ensemble, pass.batch, columns];
         tensor(gradient, shape)
     }
 

@@ -2,13 +2,17 @@
 //!
 //! burn's flex device keeps tensors in the host's memory. There the built-in network's passes ([`mlp`]) and the
 //! optimiser's ([`optimiser`]) run on that memory in place: no output is cleared or copied before it is written, bias and
-//! `ReLU` take one pass, Adam one over all parameters. The rest of an update (losses, policies, targets) are tensors as
-//! everywhere; their gradients are burn's. On every other device these functions hand `None` back, and the callers'
+//! `ReLU` take one pass, Adam one over all parameters. So do the targets and losses ([`loss`]) and the policies' heads
+//! ([`policy`]), which at small widths would otherwise be most of an update. On every other device these functions hand `None` back, and the callers'
 //! tensor operations do the same work.
 
+mod elementary;
 mod kernels;
+pub(crate) mod loss;
 pub(crate) mod mlp;
 pub(crate) mod optimiser;
+pub(crate) mod policy;
+mod product;
 
 use burn::tensor::{DType, Tensor, TensorData};
 use burn_flex::{Flex, FlexTensor};

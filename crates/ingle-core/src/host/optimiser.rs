@@ -54,6 +54,11 @@ fn adam_of<T: Real>(trainable: &mut Trainable, adam: &Adam, gradient: &Tensor<2>
                     .zip(&members);
                 for ((((parameters, gradient_sum), square_sum), gradient), step) in rows {
                     let piece = size.div_ceil(rayon::current_num_threads()).max(WORTH_A_THREAD);
+                    if piece >= size {
+                        // Handing work to a pool from outside costs more than a small network's step.
+                        kernels::adam(parameters, gradient_sum, square_sum, gradient, *step);
+                        continue;
+                    }
                     parameters
                         .par_chunks_mut(piece)
                         .zip(gradient_sum.par_chunks_mut(piece))

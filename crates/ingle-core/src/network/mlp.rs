@@ -115,27 +115,31 @@ impl Mlp {
         self.sizes.len() - 1
     }
 
-    /// Weight `[P, K, in, out]` and bias `[P, K, 1, out]` of a layer.
-    fn layer(&self, parameters: &Tensor<2>, layer: usize) -> (Tensor<4>, Tensor<4>) {
+    /// Weight `[P, K, in, out]` and bias `[P, K, 1, out]` of a layer, of the first K networks.
+    fn layer(&self, parameters: &Tensor<2>, layer: usize, networks: usize) -> (Tensor<4>, Tensor<4>) {
         let population = parameters.dims()[0];
         let (input, output) = (self.sizes[layer], self.sizes[layer + 1]);
         let weight =
             self.layout.slice(parameters, 2 * layer).reshape([population, self.ensemble, input, output]);
         let bias =
             self.layout.slice(parameters, 2 * layer + 1).reshape([population, self.ensemble, 1, output]);
-        (weight, bias)
+        if networks == self.ensemble {
+            return (weight, bias);
+        }
+        (weight.narrow(1, 0, networks), bias.narrow(1, 0, networks))
     }
 
-    /// Runs the layers on `input` `[P or 1, 1, B, in]`, showing each layer's input and weight to `keep`.
+    /// Runs the layers of the first networks on `input` `[P or 1, 1, B, in]`, showing each layer's input and weight to `keep`.
     fn run(
         &self,
         parameters: &Tensor<2>,
+        networks: usize,
         input: Tensor<4>,
         mut keep: impl FnMut(&Tensor<4>, Tensor<4>),
     ) -> Tensor<4> {
         let mut signal = input;
         for layer in 0..self.layers() {
-            let (weight, bias) = self.layer(parameters, layer);
+            let (weight, bias) = self.layer(parameters, layer, networks);
             let output = signal.clone().matmul(weight.clone()).add(bias);
             keep(&signal, weight);
             signal = if layer + 1 < self.layers() { activation::relu(output) } else { output };
@@ -146,19 +150,24 @@ impl Mlp {
     /// The outputs `[P, K, B, out]` for inputs `[P or 1, 1 or K, B, in]`.
     pub fn forward(&self, parameters: &Tensor<2>, input: Tensor<4>) -> Tensor<4> {
         #[cfg(feature = "flex")]
-        if let Some((output, _)) = crate::host::mlp::record(self, parameters, &input) {
+        if let Some((output, _)) = crate::host::mlp::record(self, parameters, self.ensemble, &input) {
             return output;
         }
-        self.run(parameters, input, |_, _| ())
+        self.run(parameters, self.ensemble, input, |_, _| ())
     }
 
     /// The outputs, and what it takes to pull a gradient back.
     pub fn record(&self, parameters: &Tensor<2>, input: Tensor<4>) -> (Tensor<4>, MlpTape) {
+        self.record_some(parameters, self.ensemble, input)
+    }
+
+    /// [`Self::record`] of the first networks; their gradient goes back to the input only.
+    fn record_some(&self, parameters: &Tensor<2>, networks: usize, input: Tensor<4>) -> (Tensor<4>, MlpTape) {
         #[cfg(feature = "flex")]
-        if let Some((output, tape)) = crate::host::mlp::record(self, parameters, &input) {
+        if let Some((output, tape)) = crate::host::mlp::record(self, parameters, networks, &input) {
             return (output, MlpTape(Tape::Host(tape)));
         }
-        let (output, layers) = self.record_layers(parameters, input);
+        let (output, layers) = self.record_layers(parameters, networks, input);
         (output, MlpTape(Tape::Tensors(layers)))
     }
 
@@ -166,10 +175,12 @@ impl Mlp {
     fn record_layers(
         &self,
         parameters: &Tensor<2>,
+        networks: usize,
         input: Tensor<4>,
     ) -> (Tensor<4>, Vec<(Tensor<4>, Tensor<4>)>) {
         let mut layers = Vec::with_capacity(self.layers());
-        let output = self.run(parameters, input, |signal, weight| layers.push((signal.clone(), weight)));
+        let output =
+            self.run(parameters, networks, input, |signal, weight| layers.push((signal.clone(), weight)));
         (output, layers)
     }
 
@@ -226,7 +237,7 @@ impl Mlp {
         input: Tensor<4>,
         loss: impl FnOnce(Tensor<4>) -> Tensor<1>,
     ) -> (Tensor<1>, Tensor<2>) {
-        let (output, tape) = self.record_layers(parameters, input);
+        let (output, tape) = self.record_layers(parameters, self.ensemble, input);
         let tape: Vec<_> =
             tape.into_iter().map(|(input, weight)| (input, weight.autodiff().require_grad())).collect();
         // The gradient of the output with respect to itself, then down through the layers.
@@ -365,6 +376,17 @@ impl Critic for MlpCritic {
     ) -> (Tensor<3>, MlpTape) {
         let (output, tape) =
             self.mlp.record(parameters, concatenate(vec![observation, action], 2).unsqueeze_dim(1));
+        (output.squeeze_dim(3), tape)
+    }
+
+    fn record_first(
+        &self,
+        parameters: &Tensor<2>,
+        observation: Tensor<3>,
+        action: Tensor<3>,
+    ) -> (Tensor<3>, MlpTape) {
+        let input = concatenate(vec![observation, action], 2).unsqueeze_dim(1);
+        let (output, tape) = self.mlp.record_some(parameters, 1, input);
         (output.squeeze_dim(3), tape)
     }
 

@@ -65,9 +65,17 @@ pub trait Critic: Network {
         observation: Tensor<3>,
         action: Tensor<3>,
     ) -> (Tensor<3>, Self::Tape);
-    /// Pulls the gradient of the values back to the gradient `[P, N]` of the parameters.
+    /// The first critic's values `[P, 1, B]`, and what it takes to pull their gradient back to the action.
+    fn record_first(
+        &self,
+        parameters: &Tensor<2>,
+        observation: Tensor<3>,
+        action: Tensor<3>,
+    ) -> (Tensor<3>, Self::Tape);
+    /// Pulls the gradient of all values back to the gradient `[P, N]` of the parameters.
     fn gradient(&self, tape: Self::Tape, value: Tensor<3>) -> Tensor<2>;
-    /// Pulls the gradient of the values back to the gradient `[P, B, A]` of the action; the parameters are constants.
+    /// Pulls the gradient of the recorded values back to the gradient `[P, B, A]` of the action; the parameters are
+    /// constants.
     fn action_gradient(&self, tape: Self::Tape, value: Tensor<3>) -> Tensor<3>;
 }
 
@@ -82,4 +90,13 @@ pub fn minimum_gradient(value: Tensor<3>, minimum: Tensor<2>) -> Tensor<3> {
     let precision = value.dtype();
     let smallest = value.lower_equal(minimum.unsqueeze_dim(1)).float().cast(precision);
     smallest.clone() / smallest.sum_dim(1)
+}
+
+/// `tanh`, which bounds actions.
+pub(crate) fn tanh(values: Tensor<3>) -> Tensor<3> {
+    #[cfg(feature = "flex")]
+    if let Some(result) = crate::host::policy::tanh(&values) {
+        return result;
+    }
+    values.tanh()
 }

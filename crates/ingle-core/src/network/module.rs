@@ -149,16 +149,16 @@ impl<M: Module> Copies<M> {
     fn run<const D: usize>(
         &self,
         parameters: &Tensor<2>,
+        copies: usize,
+        leaf: impl Fn(Tensor<1>) -> Tensor<1>,
         run: impl Fn(&M, usize) -> Tensor<D>,
     ) -> Vec<Tensor<D>> {
         let population = parameters.dims()[0];
-        let copies = (0..population).flat_map(|member| (0..self.ensemble).map(move |copy| (member, copy)));
-        copies
-            .map(|(member, copy)| run(&self.module(parameters, member, copy, |leaf| leaf), member))
-            .collect()
+        let all = (0..population).flat_map(|member| (0..copies).map(move |copy| (member, copy)));
+        all.map(|(member, copy)| run(&self.module(parameters, member, copy, &leaf), member)).collect()
     }
 
-    /// As [`Self::run`], with every parameter a tracked leaf; the leaves are per member.
+    /// [`Self::run`] of all copies, with every parameter a tracked leaf; the leaves are per member.
     fn run_recorded<const D: usize>(
         &self,
         parameters: &Tensor<2>,
@@ -223,7 +223,13 @@ impl<M: ActorModule> Actor for ModuleActor<M> {
     }
 
     fn forward(&self, parameters: &Tensor<2>, observation: Tensor<3>) -> Tensor<3> {
-        Tensor::stack(self.copies.run(parameters, |module, p| module.forward(of_member(&observation, p))), 0)
+        let outputs = self.copies.run(
+            parameters,
+            1,
+            |leaf| leaf,
+            |module, p| module.forward(of_member(&observation, p)),
+        );
+        Tensor::stack(outputs, 0)
     }
 
     fn record(&self, parameters: &Tensor<2>, observation: Tensor<3>) -> (Tensor<3>, ModuleTape) {
@@ -265,10 +271,13 @@ impl<M: CriticModule> Critic for ModuleCritic<M> {
     }
 
     fn forward(&self, parameters: &Tensor<2>, observation: Tensor<3>, action: Tensor<3>) -> Tensor<3> {
-        let values = self
-            .copies
-            .run(parameters, |module, p| module.forward(of_member(&observation, p), of_member(&action, p)));
-        self.stack(values)
+        let values = self.copies.run(
+            parameters,
+            self.copies.ensemble,
+            |leaf| leaf,
+            |module, p| module.forward(of_member(&observation, p), of_member(&action, p)),
+        );
+        stack(values, parameters)
     }
 
     fn record(
@@ -282,8 +291,23 @@ impl<M: CriticModule> Critic for ModuleCritic<M> {
         let (values, leaves) = self.copies.run_recorded(parameters, |module, p| {
             module.forward(of_member(&observation, p), of_member(&action, p))
         });
-        let output = self.stack(values);
+        let output = stack(values, parameters);
         (output.clone().without_autodiff(), ModuleTape { output, leaves, action: Some(action) })
+    }
+
+    fn record_first(
+        &self,
+        parameters: &Tensor<2>,
+        observation: Tensor<3>,
+        action: Tensor<3>,
+    ) -> (Tensor<3>, ModuleTape) {
+        let observation = observation.autodiff();
+        let action = action.autodiff().require_grad();
+        let values = self.copies.run(parameters, 1, Tensor::autodiff, |module, p| {
+            module.forward(of_member(&observation, p), of_member(&action, p))
+        });
+        let output = stack(values, parameters);
+        (output.clone().without_autodiff(), ModuleTape { output, leaves: Vec::new(), action: Some(action) })
     }
 
     fn gradient(&self, tape: ModuleTape, value: Tensor<3>) -> Tensor<2> {
@@ -297,13 +321,11 @@ impl<M: CriticModule> Critic for ModuleCritic<M> {
     }
 }
 
-impl<M: CriticModule> ModuleCritic<M> {
-    /// Values `[B, 1]` of each member's critics, put together to `[P, K, B]`.
-    fn stack(&self, values: Vec<Tensor<2>>) -> Tensor<3> {
-        let population = values.len() / self.copies.ensemble;
-        let batch = values[0].dims()[0];
-        Tensor::stack::<3>(values, 0).reshape([population, self.copies.ensemble, batch])
-    }
+/// Values `[B, 1]` of each member's critics, put together to `[P, K, B]`.
+fn stack(values: Vec<Tensor<2>>, parameters: &Tensor<2>) -> Tensor<3> {
+    let population = parameters.dims()[0];
+    let (count, batch) = (values.len(), values[0].dims()[0]);
+    Tensor::stack::<3>(values, 0).reshape([population, count / population, batch])
 }
 
 #[derive(Default)]

@@ -3,6 +3,7 @@
 
 use burn::tensor::Tensor;
 
+use crate::loss::{self, ValueLoss};
 use crate::network::{minimum, minimum_gradient};
 
 /// `y = R + discount · (min_k Q̄_k(s′, a′) − α · log π′)`, `[P, B]`.
@@ -13,32 +14,29 @@ pub(super) fn target(
     alpha: Tensor<2>,
     next_log_prob: Tensor<2>,
 ) -> Tensor<2> {
-    reward + discount * (minimum(next_value) - alpha * next_log_prob)
+    loss::target(reward, discount, next_value, Some((alpha, next_log_prob)))
 }
 
-/// `L_Q = Σ_k mean_B w · ½ (Q_k − y)²` and `∂L_Q/∂Q_k = w (Q_k − y) / B`, for the errors `Q − y` `[P, K, B]`.
-pub(super) fn critic(error: Tensor<3>, weight: Option<Tensor<2>>) -> (Tensor<1>, Tensor<3>) {
-    let batch = error.dims()[2] as f64;
-    let weighted = match weight {
-        Some(weight) => error.clone() * weight.unsqueeze_dim(1),
-        None => error.clone(),
-    };
-    let gradient = weighted.div_scalar(batch);
-    let loss = (gradient.clone() * error).sum_dim(2).sum_dim(1).mul_scalar(0.5).flatten::<1>(0, 2);
-    (loss, gradient)
+/// `L_Q = Σ_k mean_B w · ½ (Q_k − y)²` and `∂L_Q/∂Q_k = w (Q_k − y) / B`.
+pub(super) fn critic(value: Tensor<3>, target: Tensor<2>, weight: Option<Tensor<2>>) -> ValueLoss {
+    loss::squared_error(value, target, weight, 0.5)
 }
 
 /// What the actor's loss moves.
-pub(super) struct ActorLoss {
-    pub(super) loss: Tensor<1>,
+pub(crate) struct ActorLoss {
+    pub(crate) loss: Tensor<1>,
     /// `∂L_π/∂Q_k`, `[P, K, B]`.
-    pub(super) value: Tensor<3>,
+    pub(crate) value: Tensor<3>,
     /// `∂L_π/∂ log π̃`, `[P, 1]`: the same for every row.
-    pub(super) log_prob: Tensor<2>,
+    pub(crate) log_prob: Tensor<2>,
 }
 
 /// `L_π = mean_B (α · log π̃ − min_k Q_k(s, ã))`, so that `∂L_π/∂ log π̃ = α / B`, and `∂L_π/∂Q_k = −1 / B` for the smallest.
 pub(super) fn actor(alpha: Tensor<2>, log_prob: Tensor<2>, value: Tensor<3>) -> ActorLoss {
+    #[cfg(feature = "flex")]
+    if let Some(loss) = crate::host::loss::actor(&alpha, &log_prob, &value) {
+        return loss;
+    }
     let batch = value.dims()[2] as f64;
     let smallest = minimum(value.clone());
     let loss = (alpha.clone() * log_prob - smallest.clone()).mean_dim(1).flatten::<1>(0, 1);

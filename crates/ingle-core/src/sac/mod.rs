@@ -7,7 +7,7 @@
 //! - `state.rs`: everything that changes.
 
 mod config;
-mod loss;
+pub(crate) mod loss;
 mod policy;
 mod state;
 mod step;

@@ -4,6 +4,8 @@ use std::f64::consts::{LN_2, PI};
 
 use burn::tensor::{Tensor, activation};
 
+use crate::network::tanh;
+
 /// Bounds of log σ (paper's code and Stable-Baselines3).
 const LOG_STD: (f64, f64) = (-20.0, 2.0);
 
@@ -14,40 +16,46 @@ const LARGEST_ACTION: f64 = 1.0 - 1.0 / 1_048_576.0;
 /// A Gaussian squashed by tanh: the head `[P, B, 2A]` of SAC's actor, read as means and raw log standard deviations.
 #[derive(Debug, Clone)]
 pub struct SquashedGaussian {
-    mean: Tensor<3>,
-    raw_log_std: Tensor<3>,
+    outputs: Tensor<3>,
 }
 
 /// What a recorded action keeps for its pull-back.
 #[derive(Debug, Clone)]
 pub struct ActionTape {
+    outputs: Tensor<3>,
     action: Tensor<3>,
     /// `σ·ε`.
     spread: Tensor<3>,
-    log_std: Tensor<3>,
-    raw_log_std: Tensor<3>,
 }
 
 impl SquashedGaussian {
     /// Reads the actor's outputs `[P, B, 2A]`: means first, then log σ, clamped to `[−20, 2]`.
     pub fn new(outputs: Tensor<3>) -> Self {
-        let action = outputs.dims()[2] / 2;
-        Self { mean: outputs.clone().narrow(2, 0, action), raw_log_std: outputs.narrow(2, action, action) }
+        Self { outputs }
+    }
+
+    fn mean(&self) -> Tensor<3> {
+        self.outputs.clone().narrow(2, 0, self.outputs.dims()[2] / 2)
+    }
+
+    fn raw_log_std(&self) -> Tensor<3> {
+        let action = self.outputs.dims()[2] / 2;
+        self.outputs.clone().narrow(2, action, action)
     }
 
     fn log_std(&self) -> Tensor<3> {
-        self.raw_log_std.clone().clamp(LOG_STD.0, LOG_STD.1)
+        self.raw_log_std().clamp(LOG_STD.0, LOG_STD.1)
     }
 
     /// The deterministic action, `tanh(mean)`.
     pub fn mode(self) -> Tensor<3> {
-        self.mean.tanh()
+        tanh(self.mean())
     }
 
     /// The action `a = tanh(u)`, `u = mean + σ·ε`, for standard normal noise ε.
     pub fn sample(self, noise: Tensor<3>) -> Tensor<3> {
         let spread = self.log_std().exp() * noise;
-        (self.mean + spread).tanh()
+        tanh(self.mean() + spread)
     }
 
     /// The action for noise ε, and its log-probability `[P, B]`:
@@ -59,16 +67,21 @@ impl SquashedGaussian {
 
     /// As [`Self::sample_with_log_prob`], and what it takes to pull gradients back.
     pub fn record(self, noise: Tensor<3>) -> (Tensor<3>, Tensor<2>, ActionTape) {
+        #[cfg(feature = "flex")]
+        if let Some((action, log_prob, spread)) = crate::host::policy::squash(&self.outputs, &noise, LOG_STD)
+        {
+            return (action.clone(), log_prob, ActionTape { outputs: self.outputs, action, spread });
+        }
         let log_std = self.log_std();
         let spread = log_std.clone().exp() * noise.clone();
-        let unsquashed = self.mean + spread.clone();
+        let unsquashed = self.mean() + spread.clone();
         // A threshold of 40 is beyond where softplus(x) = x even in float64.
         let softplus = activation::softplus_with_threshold(unsquashed.clone().mul_scalar(-2.0), 1.0, 40.0);
         let log_slope = (unsquashed.clone() + softplus).neg().add_scalar(LN_2).mul_scalar(2.0);
-        let gaussian = noise.square().mul_scalar(-0.5) - log_std.clone();
+        let gaussian = noise.square().mul_scalar(-0.5) - log_std;
         let log_prob = (gaussian - log_slope).sub_scalar(0.5 * (2.0 * PI).ln()).sum_dim(2).squeeze_dim(2);
         let action = unsquashed.tanh();
-        let tape = ActionTape { action: action.clone(), spread, log_std, raw_log_std: self.raw_log_std };
+        let tape = ActionTape { outputs: self.outputs, action: action.clone(), spread };
         (action, log_prob, tape)
     }
 
@@ -79,7 +92,7 @@ impl SquashedGaussian {
         let action = action.clamp(-LARGEST_ACTION, LARGEST_ACTION);
         let (above, below) = (action.clone().add_scalar(1.0).log(), action.neg().add_scalar(1.0).log());
         let unsquashed = (above.clone() - below.clone()).mul_scalar(0.5);
-        let noise = (unsquashed - self.mean) / log_std.clone().exp();
+        let noise = (unsquashed - self.mean()) / log_std.clone().exp();
         let gaussian = noise.square().mul_scalar(-0.5) - log_std;
         (gaussian - above - below).sub_scalar(0.5 * (2.0 * PI).ln()).sum_dim(2).squeeze_dim(2)
     }
@@ -92,10 +105,21 @@ impl ActionTape {
     /// With `∂a/∂u = 1 − a²` and `∂ log π/∂u = 2a`: `d_u = d_a (1 − a²) + 2a · d_log π`, `d_mean = d_u`, and
     /// `d_log σ = d_u · σε − d_log π` where log σ was not clamped.
     pub fn gradient(self, action: Tensor<3>, log_prob: Tensor<2>) -> Tensor<3> {
+        #[cfg(feature = "flex")]
+        if let Some(gradient) = crate::host::policy::squash_gradient(
+            &self.outputs,
+            [&self.action, &self.spread],
+            &action,
+            &log_prob,
+            LOG_STD,
+        ) {
+            return gradient;
+        }
         let log_prob: Tensor<3> = log_prob.unsqueeze_dim(2);
         let slope = self.action.clone().square().neg().add_scalar(1.0);
         let mean = action * slope + self.action.mul_scalar(2.0) * log_prob.clone();
-        let free = self.raw_log_std.equal(self.log_std).float().cast(mean.dtype());
+        let policy = SquashedGaussian::new(self.outputs);
+        let free = policy.raw_log_std().equal(policy.log_std()).float().cast(mean.dtype());
         let log_std = (mean.clone() * self.spread - log_prob) * free;
         Tensor::cat(vec![mean, log_std], 2)
     }

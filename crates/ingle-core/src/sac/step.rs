@@ -85,11 +85,8 @@ impl<A: Actor, C: Critic> Sac<A, C> {
 
         // 2. The critics.
         let (value, tape) = self.critic.record(&state.critic.parameters, observation.clone(), action);
-        let mean_value = value.clone().mean_dim(2).mean_dim(1).flatten::<1>(0, 2);
-        let error = value - target.unsqueeze_dim(1);
-        let td_error = error.clone().abs().mean_dim(1).squeeze_dim(1);
-        let (critic_loss, gradient) = loss::critic(error, importance_weight);
-        state.critic.step(&self.adam, self.critic.gradient(tape, gradient));
+        let critic_loss = loss::critic(value, target, importance_weight);
+        state.critic.step(&self.adam, self.critic.gradient(tape, critic_loss.gradient));
 
         // 3. The actor, through the updated critics, which are constants here.
         let (outputs, actor_tape) = self.actor.record(&state.actor.parameters, observation.clone());
@@ -101,9 +98,9 @@ impl<A: Actor, C: Critic> Sac<A, C> {
         state.actor.step(&self.adam, self.actor.gradient(actor_tape, outputs));
 
         let mut metrics = Metrics::default();
-        metrics.push("critic_loss", critic_loss);
+        metrics.push("critic_loss", critic_loss.loss);
         metrics.push("actor_loss", actor_loss.loss);
-        metrics.push("mean_value", mean_value);
+        metrics.push("mean_value", critic_loss.mean_value);
         metrics.push("entropy", log_prob.clone().mean_dim(1).neg().flatten::<1>(0, 1));
         metrics.push("temperature", alpha.flatten::<1>(0, 1));
 
@@ -121,7 +118,7 @@ impl<A: Actor, C: Critic> Sac<A, C> {
         if state.updates.is_multiple_of(self.config.target_update_interval) {
             polyak(&mut state.target_critic, &state.critic.parameters, &state.tau);
         }
-        StepOutput { metrics, feedback: Some(Feedback { td_error, keys }) }
+        StepOutput { metrics, feedback: Some(Feedback { td_error: critic_loss.td_error, keys }) }
     }
 }
 

@@ -2,9 +2,11 @@
 
 use burn::tensor::Tensor;
 
+use crate::network::tanh;
+
 /// `π(s) = tanh(outputs)`.
 pub(super) fn action(outputs: Tensor<3>) -> Tensor<3> {
-    outputs.tanh()
+    tanh(outputs)
 }
 
 /// Pulls the gradient of the action back to the outputs: `d_u = d_a (1 − a²)`.

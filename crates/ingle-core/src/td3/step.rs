@@ -81,15 +81,12 @@ impl<A: Actor, C: Critic> Td3<A, C> {
 
         // 2. The critics.
         let (value, tape) = self.critic.record(&state.critic.parameters, observation.clone(), action.clone());
-        let mean_value = value.clone().mean_dim(2).mean_dim(1).flatten::<1>(0, 2);
-        let error = value - target.unsqueeze_dim(1);
-        let td_error = error.clone().abs().mean_dim(1).squeeze_dim(1);
-        let (critic_loss, gradient) = loss::critic(error, importance_weight);
-        state.critic.step(&self.adam, self.critic.gradient(tape, gradient));
+        let critic_loss = loss::critic(value, target, importance_weight);
+        state.critic.step(&self.adam, self.critic.gradient(tape, critic_loss.gradient));
 
         let mut metrics = Metrics::default();
-        metrics.push("critic_loss", critic_loss);
-        metrics.push("mean_value", mean_value);
+        metrics.push("critic_loss", critic_loss.loss);
+        metrics.push("mean_value", critic_loss.mean_value);
 
         // 3. Every so often the actor, through the first critic, which is constant here; then the targets.
         state.updates += 1;
@@ -97,18 +94,18 @@ impl<A: Actor, C: Critic> Td3<A, C> {
             let (outputs, actor_tape) = self.actor.record(&state.actor.parameters, observation.clone());
             let proposed = policy::action(outputs);
             let (value, critic_tape) =
-                self.critic.record(&state.critic.parameters, observation, proposed.clone());
+                self.critic.record_first(&state.critic.parameters, observation, proposed.clone());
             let actor_loss = match self.config.behaviour_cloning {
                 Some(_) => {
                     let alpha = state.behaviour_cloning.clone();
-                    loss::actor_with_cloning(&value, proposed.clone(), action, alpha)
+                    loss::actor_with_cloning(value, proposed.clone(), action, alpha)
                 }
-                None => loss::actor(&value),
+                None => loss::actor(value),
             };
-            let through_critics = self.critic.action_gradient(critic_tape, actor_loss.value);
+            let through_critic = self.critic.action_gradient(critic_tape, actor_loss.value);
             let gradient = match actor_loss.action {
-                Some(directly) => through_critics + directly,
-                None => through_critics,
+                Some(directly) => through_critic + directly,
+                None => through_critic,
             };
             let gradient = policy::gradient(proposed, gradient);
             state.actor.step(&self.adam, self.actor.gradient(actor_tape, gradient));
@@ -116,7 +113,7 @@ impl<A: Actor, C: Critic> Td3<A, C> {
             polyak(&mut state.target_critic, &state.critic.parameters, &state.tau);
             polyak(&mut state.target_actor, &state.actor.parameters, &state.tau);
         }
-        StepOutput { metrics, feedback: Some(Feedback { td_error, keys }) }
+        StepOutput { metrics, feedback: Some(Feedback { td_error: critic_loss.td_error, keys }) }
     }
 }
 

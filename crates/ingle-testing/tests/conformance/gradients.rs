@@ -84,6 +84,15 @@ fn mlp_as_critic() {
     let record = || mlp.record(&parameters, observation.clone(), action.clone()).1;
     check("critic", &parameters, &mlp.gradient(record(), slope.clone()), |p| value(&p, action.clone()));
     check("action", &action, &mlp.action_gradient(record(), slope.clone()), |a| value(&parameters, a));
+
+    let (first, tape) = mlp.record_first(&parameters, observation.clone(), action.clone());
+    let all = mlp.forward(&parameters, observation.clone(), action.clone());
+    assert_eq!(values(&first), values(&all.narrow(1, 0, 1)));
+    let slope = slope.clone().narrow(1, 0, 1);
+    check("action, first critic", &action, &mlp.action_gradient(tape, slope.clone()), |a| {
+        let all = mlp.forward(&parameters, observation.clone(), a);
+        values(&(all.narrow(1, 0, 1) * slope.clone()).sum())[0]
+    });
 }
 
 #[test]

@@ -135,6 +135,12 @@ impl Ring {
         newest - back
     }
 
+    /// Reads the ends of the row in `slot`, so that the row is fetched from memory.
+    pub(crate) fn touch(&self, slot: usize) -> u32 {
+        let stride = self.widths.row();
+        self.rows[slot * stride].to_bits() ^ self.rows[(slot + 1) * stride - 1].to_bits()
+    }
+
     /// Copies the row in `slot` into row `row` of each of `blocks`.
     pub(crate) fn copy(&self, slot: usize, row: usize, blocks: &mut [&mut [f32]; 5]) {
         let stride = self.widths.row();

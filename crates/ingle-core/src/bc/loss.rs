@@ -3,6 +3,7 @@
 use burn::tensor::Tensor;
 
 use super::BcLoss;
+use crate::network::tanh;
 use crate::sac::SquashedGaussian;
 
 /// The loss of the actor's outputs `[P, B, outputs]` for demonstrated actions `[P or 1, B, A]`:
@@ -14,7 +15,7 @@ pub(super) fn cloning(
     weight: Option<Tensor<2>>,
 ) -> Tensor<1> {
     let rows = match loss {
-        BcLoss::MeanSquaredError => (outputs.tanh() - action).square().mean_dim(2).squeeze_dim(2),
+        BcLoss::MeanSquaredError => (tanh(outputs) - action).square().mean_dim(2).squeeze_dim(2),
         BcLoss::LogLikelihood => SquashedGaussian::new(outputs).log_prob(action).neg(),
     };
     let weighted = match weight {

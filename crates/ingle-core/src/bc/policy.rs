@@ -4,6 +4,7 @@ use burn::tensor::Tensor;
 
 use super::BcLoss;
 use crate::learner::Acting;
+use crate::network::tanh;
 use crate::sac::SquashedGaussian;
 
 /// How many outputs the actor has for each action element.
@@ -17,7 +18,7 @@ pub(super) fn outputs_per_action(loss: BcLoss) -> usize {
 /// The action. A deterministic policy does not explore: whoever trains it further brings that.
 pub(super) fn act(loss: BcLoss, outputs: Tensor<3>, acting: Acting) -> Tensor<3> {
     match (loss, acting) {
-        (BcLoss::MeanSquaredError, _) => outputs.tanh(),
+        (BcLoss::MeanSquaredError, _) => tanh(outputs),
         (BcLoss::LogLikelihood, Acting::Deterministic) => SquashedGaussian::new(outputs).mode(),
         (BcLoss::LogLikelihood, Acting::Exploring(noise)) => SquashedGaussian::new(outputs).sample(noise),
     }

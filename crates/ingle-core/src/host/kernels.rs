@@ -12,7 +12,7 @@ use std::thread::LocalKey;
 use burn::tensor::Element;
 
 use super::elementary;
-use super::product::{Finish, Matrix, tiled_f32};
+use super::product::{Finish, Matrix, tiled_f32, transpose, transpose_f32};
 
 /// float32 or float64.
 pub(crate) trait Real:
@@ -40,10 +40,12 @@ pub(crate) trait Real:
     fn pool() -> &'static LocalKey<RefCell<Vec<Vec<Self>>>>;
     /// The product of an `a` and a `b` with contiguous rows in registers, if there are kernels for it.
     fn tiled(out: &mut [Self], a: Matrix<'_, Self>, b: Matrix<'_, Self>, finish: Finish<'_, Self>) -> bool;
+    /// The rows of a matrix that is `width` wide become columns.
+    fn transpose(out: &mut [Self], matrix: &[Self], width: usize);
 }
 
 macro_rules! real {
-    ($type:ty, $tiled:expr, $exp:expr, $tanh:expr, $softplus:expr) => {
+    ($type:ty, $tiled:expr, $transpose:expr, $exp:expr, $tanh:expr, $softplus:expr) => {
         impl Real for $type {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -96,12 +98,17 @@ macro_rules! real {
             ) -> bool {
                 $tiled(out, a, b, finish)
             }
+
+            fn transpose(out: &mut [Self], matrix: &[Self], width: usize) {
+                $transpose(out, matrix, width);
+            }
         }
     };
 }
 
-real!(f32, tiled_f32, elementary::exp, elementary::tanh, elementary::softplus);
-real!(f64, |_, _, _, _| false, f64::exp, f64::tanh, |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p());
+real!(f32, tiled_f32, transpose_f32, elementary::exp, elementary::tanh, elementary::softplus);
+real!(f64, |_, _, _, _| false, transpose, f64::exp, f64::tanh, |x: f64| x.max(0.0)
+    + (-x.abs()).exp().ln_1p());
 
 /// How many buffers a thread keeps: more than an update has at one time.
 const POOLED: usize = 32;
@@ -217,34 +224,6 @@ vectorised! {
                 sum += *value * *weight;
             }
             *out = sum;
-        }
-    }
-}
-
-vectorised! {
-    /// The rows of a matrix that is `width` wide become columns.
-    pub(super) fn transpose<T: Real>(out: &mut [T], matrix: &[T], width: usize) {
-        const BLOCK: usize = 8;
-        let height = matrix.len() / width;
-        for row in (0..height).step_by(BLOCK) {
-            for column in (0..width).step_by(BLOCK) {
-                if row + BLOCK <= height && column + BLOCK <= width {
-                    let mut block = [[T::ZERO; BLOCK]; BLOCK];
-                    for (index, values) in block.iter_mut().enumerate() {
-                        values.copy_from_slice(&matrix[(row + index) * width + column..][..BLOCK]);
-                    }
-                    for index in 0..BLOCK {
-                        let values: [T; BLOCK] = std::array::from_fn(|other| block[other][index]);
-                        out[(column + index) * height + row..][..BLOCK].copy_from_slice(&values);
-                    }
-                } else {
-                    for row in row..height.min(row + BLOCK) {
-                        for column in column..width.min(column + BLOCK) {
-                            out[column * height + row] = matrix[row * width + column];
-                        }
-                    }
-                }
-            }
         }
     }
 }

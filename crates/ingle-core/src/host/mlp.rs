@@ -13,6 +13,10 @@ use crate::network::Mlp;
 /// The smallest number of multiplications that pays for a second thread.
 const WORTH_A_THREAD: usize = 1 << 22;
 
+/// How many rows go through all layers of a pass that keeps nothing: at a width of 256, their outputs are an eighth of a
+/// core's second cache.
+const BLOCK: usize = 64;
+
 /// gemm adds up products of at most this many elements in another order. No cut may make one of a larger one: the number of
 /// threads would change the result's last bits.
 const SMALL_PRODUCT: usize = 256;
@@ -117,9 +121,10 @@ impl<'a> Pass<'a> {
         if narrowest * self.batch.div_ceil(cuts) > SMALL_PRODUCT { cuts } else { 1 }
     }
 
-    /// How many rows of a network a part has; the last one may have fewer.
+    /// How many rows of a network a part has; the last one may have fewer. Blocks of rows are the same for any cut.
     fn step(&self) -> usize {
-        self.batch.div_ceil(self.cuts())
+        let cuts = self.cuts();
+        if cuts == 1 { self.batch } else { self.batch.div_ceil(cuts).next_multiple_of(BLOCK) }
     }
 
     /// The networks' rows, cut.
@@ -181,8 +186,42 @@ impl<'a> Pass<'a> {
         &buffer[network * size..][..size]
     }
 
+    /// The last layer's outputs. A block of rows goes through all layers at a time: what the hidden layers put out is
+    /// not kept, and stays in a core's cache.
+    fn forward<T: Real>(&self, parameters: &[T], input: &[T]) -> Vec<T> {
+        let layers = self.layers();
+        let last = self.width(layers);
+        let mut output = vec![T::ZERO; self.networks() * self.batch * last];
+        let widest = (1..layers).map(|layer| self.width(layer)).max().unwrap_or(0);
+        self.each(self.cut_all(std::iter::once((&mut output[..], last))), |(part, mut outputs)| {
+            let output = outputs.pop().expect("one buffer was cut");
+            let input = part.of(self.input(input, part.network), self.width(0));
+            let (mut signal, mut next) = (take(BLOCK * widest), take(BLOCK * widest));
+            let blocks = input.chunks(BLOCK * self.width(0)).zip(output.chunks_mut(BLOCK * last));
+            for (input, output) in blocks {
+                let rows = output.len() / last;
+                for layer in 0..layers {
+                    let (width_in, width_out) = (self.width(layer), self.width(layer + 1));
+                    let (weight, bias) = self.layer(parameters, part.network, layer);
+                    let weight = Matrix::new(weight, width_in, width_out);
+                    let from = if layer == 0 { input } else { &signal[..rows * width_in] };
+                    let from = Matrix::new(from, rows, width_in);
+                    if layer + 1 == layers {
+                        product(output, from, weight, Finish::Bias(bias));
+                    } else {
+                        product(&mut next[..rows * width_out], from, weight, Finish::BiasRelu(bias));
+                        std::mem::swap(&mut signal, &mut next);
+                    }
+                }
+            }
+            give_back(signal);
+            give_back(next);
+        });
+        output
+    }
+
     /// The hidden layers' outputs and the last layer's.
-    fn forward<T: Real>(&self, parameters: &[T], input: &[T]) -> (Vec<Vec<T>>, Vec<T>) {
+    fn record<T: Real>(&self, parameters: &[T], input: &[T]) -> (Vec<Vec<T>>, Vec<T>) {
         let layers = self.layers();
         let rows = self.networks() * self.batch;
         let mut hidden: Vec<Vec<T>> = (1..layers).map(|layer| take(rows * self.width(layer))).collect();
@@ -363,6 +402,22 @@ struct Weights<'v, T> {
     bias: Option<&'v mut [T]>,
 }
 
+/// The outputs `[P, K, B, out]` of a network on a host device.
+pub(crate) fn forward(mlp: &Mlp, parameters: &Tensor<2>, input: &Tensor<4>) -> Option<Tensor<4>> {
+    match parameters.dtype() {
+        DType::F32 => forward_as::<f32>(mlp, parameters, input),
+        DType::F64 => forward_as::<f64>(mlp, parameters, input),
+        _ => None,
+    }
+}
+
+fn forward_as<T: Real>(mlp: &Mlp, parameters: &Tensor<2>, input: &Tensor<4>) -> Option<Tensor<4>> {
+    let (values, inputs) = (Values::of(parameters)?, Values::of(input)?);
+    let pass = Pass::new(mlp, parameters, mlp.ensemble(), input);
+    let shape = [pass.population, mlp.ensemble(), pass.batch, pass.width(pass.layers())];
+    Some(tensor(pass.forward(values.slice::<T>(), inputs.slice()), shape))
+}
+
 /// The outputs `[P, K, B, out]` of a member's first networks on a host device, and their tape.
 pub(crate) fn record(
     mlp: &Mlp,
@@ -389,7 +444,7 @@ fn record_as<T: Real>(
 ) -> Option<(Tensor<4>, Layers<T>)> {
     let (values, inputs) = (Values::of(parameters)?, Values::of(input)?);
     let pass = Pass::new(mlp, parameters, ensemble, input);
-    let (hidden, output) = pass.forward(values.slice::<T>(), inputs.slice());
+    let (hidden, output) = pass.record(values.slice::<T>(), inputs.slice());
     let width = pass.width(pass.layers());
     let shape = [pass.population, ensemble, pass.batch, width];
     let output = tensor(output, shape);

@@ -145,7 +145,9 @@ fn squared_error_as<T: Real>(
             member_loss += sum(&scratch);
             member_value += sum(value);
         }
-        td_error.iter_mut().for_each(|td_error| *td_error = *td_error * per_critic);
+        for td_error in td_error {
+            *td_error = *td_error * per_critic;
+        }
         loss.push(member_loss * half);
         mean_value.push(member_value * per_critic * per_row);
     }

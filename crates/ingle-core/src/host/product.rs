@@ -205,6 +205,8 @@ pub(super) fn transpose<T: Copy>(out: &mut [T], matrix: &[T], width: usize) {
 }
 
 #[cfg(target_arch = "x86_64")]
+// Instructions come by the dozen, and only inlined into code that may use them.
+#[allow(clippy::wildcard_imports, clippy::inline_always)]
 mod x86 {
     use std::arch::x86_64::*;
 

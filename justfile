@@ -73,6 +73,10 @@ results:
 learning experiment *seeds:
     benches/results/run.sh {{experiment}} {{seeds}}
 
+# Learning offline from the episodes that come with ingle: the returns of docs/demonstrations.md.
+offline:
+    for learner in td3bc bc; do for seed in 0 1 2 3 4; do cargo run --release --quiet -- train $learner --data demonstrations/pendulum.safetensors --env pendulum --seed $seed --threads 1 --run runs/offline/$learner-$seed --json 2>/dev/null | tail -n 1; done; done
+
 # How long a clean build of the command line takes, with the default features and with wgpu.
 build-time:
     cargo build --release --target-dir target/clean-flex --timings && cargo build --release --features wgpu --target-dir target/clean-wgpu --timings

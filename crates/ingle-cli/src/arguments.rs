@@ -42,6 +42,9 @@ pub(crate) enum Command {
         after_help = "Examples:\n  ingle plot runs/sac-* --threshold -150\n  ingle plot runs/rnd+sac-* runs/sac-* --out curves\n  ingle plot runs/a/* runs/b/* --group directory --metric critic_loss --out losses"
     )]
     Plot(PlotOptions),
+    /// Record episodes of a run, look into recorded episodes, convert them.
+    #[command(subcommand)]
+    Demos(DemosCommand),
     /// List runs: learner, environment, steps, last return, and whether they run.
     Runs(RunsOptions),
     /// List the devices that are built in and there.
@@ -52,7 +55,9 @@ const TRAIN_EXAMPLES: &str = "\
 Examples:
   ingle train sac --env pendulum
   ingle train rnd+sac --env mountain-car-continuous --steps 50000 --seed 3 --set rnd.intrinsic=0.5
-  ingle train ail+td3 --env pendulum --set demonstrations.path=demonstrations/pendulum.safetensors
+  ingle train ail+td3 --env pendulum --data demonstrations/pendulum.safetensors
+  ingle train td3bc --data demonstrations/pendulum.safetensors --env pendulum
+  ingle train bc --data my-minari-dataset
   ingle train td3 --env pendulum --envs 4 --set td3.exploration_noise=0.2
   ingle train sac --env mujoco:HalfCheetah-v5 --envs 4 --python .venv/bin/python
   ingle train td3 --env gym:Hopper-v5 --set env.healthy_reward=0.5
@@ -68,7 +73,8 @@ in its directory as config.toml and can be given to --config.";
 
 #[derive(Debug, Args)]
 pub(crate) struct TrainOptions {
-    /// Processors outermost first (normalise, rnd, scale, ail, airl, sqil), then a direct core (sac, td3), joined by +
+    /// Processors outermost first (normalise, rnd, scale, standardise, ail, airl, sqil), then a direct core (bc, sac, td3,
+    /// td3bc), joined by +
     #[arg(required_unless_present = "resume")]
     pub(crate) learner: Option<String>,
     /// The environment: pendulum, mountain-car-continuous, lqr, point-mass, mujoco:NAME as in
@@ -78,13 +84,18 @@ pub(crate) struct TrainOptions {
     /// The Python that mujoco: and gym: environments use [default: that of the active virtual environment, or python3]
     #[arg(long, value_name = "PATH")]
     pub(crate) python: Option<String>,
+    /// Recorded episodes: safetensors, an .npz of Python's imitation, or a dataset of Minari. ail, airl and sqil learn from
+    /// them beside what they play; all other learners learn from them alone, without playing (and --env, if it is
+    /// given, is what they are evaluated in)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) data: Option<String>,
     /// Where to compute: flex, ndarray, wgpu[:n], cuda[:n] [default: flex]
     #[arg(long)]
     pub(crate) device: Option<String>,
     /// Seed of everything random [default: 0]
     #[arg(long)]
     pub(crate) seed: Option<u64>,
-    /// Environment steps to train for [default: 10000]
+    /// Environment steps to train for; offline, updates [default: 10000]
     #[arg(long)]
     pub(crate) steps: Option<u64>,
     /// Environments played side by side [default: 1]
@@ -120,12 +131,101 @@ pub(crate) struct EvalOptions {
     /// Seed of the environments' starts
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
+    /// The environment [default: the run's]
+    #[arg(long)]
+    pub(crate) env: Option<String>,
     /// Where to compute [default: the device of the run]
     #[arg(long)]
     pub(crate) device: Option<String>,
     /// Print the result as one JSON object on the last line of standard output
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DemosCommand {
+    /// Play episodes with the policy of a run and write them down.
+    #[command(
+        after_help = "Examples:\n  ingle demos record runs/sac-pendulum-0 --episodes 50 --out expert.safetensors"
+    )]
+    Record(RecordOptions),
+    /// Print what is in a file: episodes, returns, ranges, where they come from.
+    #[command(
+        after_help = "Examples:\n  ingle demos inspect demonstrations/pendulum.safetensors\n  ingle demos inspect ~/.minari/datasets/D4RL/pen/human-v2 --json\n  ingle demos inspect final.npz --env pendulum --terminal truncated"
+    )]
+    Inspect(InspectOptions),
+    /// Check a file of any format that is read and write it in ingle's flat layout (safetensors).
+    #[command(
+        after_help = "Examples:\n  ingle demos convert final.npz pendulum.safetensors --env pendulum --terminal truncated --licence MIT"
+    )]
+    Convert(ConvertOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RecordOptions {
+    /// The run's directory
+    pub(crate) run: PathBuf,
+    /// Episodes to play, side by side
+    #[arg(long, default_value_t = 20)]
+    pub(crate) episodes: usize,
+    /// The file to write, safetensors
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Seed of the environments' starts
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Which member of a population plays
+    #[arg(long, default_value_t = 0)]
+    pub(crate) member: usize,
+    /// The environment [default: the run's]
+    #[arg(long)]
+    pub(crate) env: Option<String>,
+    /// Where to compute [default: the device of the run]
+    #[arg(long)]
+    pub(crate) device: Option<String>,
+    /// The licence of the episodes, which is written into the file
+    #[arg(long)]
+    pub(crate) licence: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectOptions {
+    #[command(flatten)]
+    pub(crate) file: FileOptions,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConvertOptions {
+    #[command(flatten)]
+    pub(crate) file: FileOptions,
+    /// The file to write, safetensors; it must not be there
+    pub(crate) out: PathBuf,
+    /// What the file is to say of its source [default: what the other one says]
+    #[arg(long)]
+    pub(crate) source: Option<String>,
+    /// What it is to say of its licence [default: what the other one says]
+    #[arg(long)]
+    pub(crate) licence: Option<String>,
+}
+
+/// A file of recorded episodes, and what it does not say of itself.
+#[derive(Debug, Args)]
+pub(crate) struct FileOptions {
+    /// A safetensors file in ingle's flat layout, an .npz of Python's imitation, or a dataset of Minari in HDF5
+    #[arg(value_name = "FILE")]
+    pub(crate) path: PathBuf,
+    /// The environment that they are of, whose sizes and bounds of actions they must keep
+    #[arg(long)]
+    pub(crate) env: Option<String>,
+    /// The Python that mujoco: and gym: environments use
+    #[arg(long, value_name = "PATH")]
+    pub(crate) python: Option<String>,
+    /// What the terminal flags of an .npz mean: terminated, truncated, or the steps of the time limit
+    #[arg(long, value_name = "MEANING")]
+    pub(crate) terminal: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -19,6 +19,7 @@ const POPULATION: &str = "population";
 
 /// What may change when a run goes on: where it computes, when it ends, what is kept of it.
 const FREE: &[&str] = &[
+    "demonstrations.path",
     "device",
     "environment.python",
     "train.steps",
@@ -77,11 +78,19 @@ pub(crate) struct ReplaySettings {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct DemonstrationSettings {
-    /// The file: `.safetensors` in the flat layout, or `.npz` of Python's `imitation`.
+    /// The file: safetensors in the flat layout, an `.npz` of Python's `imitation`, or a dataset of Minari.
     pub(crate) path: Option<PathBuf>,
     /// What the `terminal` flags of an `.npz` mean.
     pub(crate) terminal: Option<Terminal>,
+    /// The bounds of actions, where neither an environment nor the file says them.
+    pub(crate) action_low: Option<Vec<f32>>,
+    pub(crate) action_high: Option<Vec<f32>>,
+    /// The hash of the steps, wherever the file is: written down when a run begins.
+    pub(crate) sha256: Option<String>,
 }
+
+/// The name of no environment, for a run that learns offline.
+pub(crate) const NONE: &str = "none";
 
 /// How a replay draws its rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,10 +178,41 @@ impl RunConfig {
                 Err(error) => problems.push(format!("{name}: {}", error.message().trim_end())),
             }
         }
-        let config = Self::from_table(merged)
+        let mut config = Self::from_table(merged)
             .map_err(|error| CliError::Config(vec![error.message().trim_end().to_owned()]))?;
+        if Stack::is_td3bc(&config.learner) {
+            config.layers.td3.behaviour_cloning.get_or_insert_with(|| 2.5.into());
+        }
+        if config.is_offline() && !given.contains_key("env") {
+            config.env = NONE.into();
+        }
         problems.extend(config.violations());
         if problems.is_empty() { Ok(config) } else { Err(CliError::Config(problems)) }
+    }
+
+    /// Whether the learner plays nothing, and learns from a data set alone: one is given, and no layer wants it beside
+    /// what is played.
+    pub(crate) fn is_offline(&self) -> bool {
+        self.demonstrations.path.is_some()
+            && Stack::parse(&self.learner).is_ok_and(|stack| stack.imitator().is_none())
+    }
+
+    /// What a run needs that is not there: a data set, or an environment.
+    ///
+    /// # Errors
+    /// One line that says which.
+    pub(crate) fn check_sources(&self) -> Result<(), CliError> {
+        let needs = Stack::parse(&self.learner)?.needs_data();
+        let problem = match needs {
+            Some((layer, what)) if self.demonstrations.path.is_none() => {
+                format!("demonstrations.path: '{layer}' {what}: --data FILE")
+            }
+            _ if self.env == NONE && !self.is_offline() => {
+                format!("env: '{}' learns from what it plays: give an environment", self.learner)
+            }
+            _ => return Ok(()),
+        };
+        Err(CliError::Config(vec![problem]))
     }
 
     /// Reads what a run wrote down of itself.
@@ -196,6 +236,8 @@ impl RunConfig {
         Ok(keys
             .into_iter()
             .filter(|key| now.get(*key) != then.get(*key) && !FREE.contains(&key.as_str()))
+            // It is known only when the data were read.
+            .filter(|key| key.as_str() != "demonstrations.sha256" || then.contains_key(*key))
             .map(|key| format!("{key}: the run has {}, got {}", show(then.get(key)), show(now.get(key))))
             .collect())
     }
@@ -208,6 +250,9 @@ impl RunConfig {
         }
         if self.population == 0 {
             problems.push("population: must be at least 1, got 0".to_owned());
+        }
+        if self.demonstrations.action_low.is_some() != self.demonstrations.action_high.is_some() {
+            problems.push("demonstrations.action_low: comes with demonstrations.action_high".into());
         }
         let ReplaySettings { capacity, batch, n_step, .. } = self.replay;
         let sizes = [("replay.capacity", capacity), ("replay.batch", batch), ("replay.n_step", n_step)];

@@ -4,13 +4,12 @@ use std::path::Path;
 use std::time::Instant;
 
 use ingle::burn::tensor::Device;
-use ingle::envs::VectorEnvironment;
 use ingle::train::{Checkpoints, EpisodeStatistics, read_record};
 use ingle::{CoreLearner, Record, RecordItem, State};
 use serde_json::json;
 
 use crate::arguments::EvalOptions;
-use crate::config::RunConfig;
+use crate::config::{NONE, RunConfig};
 use crate::error::CliError;
 use crate::learner::Sizes;
 use crate::output::{line, note};
@@ -23,25 +22,16 @@ pub(crate) fn run(options: &EvalOptions) -> Result<(), CliError> {
     if options.episodes == 0 {
         return Err(CliError::Config(vec!["--episodes: must be at least 1, got 0".into()]));
     }
-    if !options.run.is_dir() {
-        return Err(CliError::Input(format!("{} is not the directory of a run", options.run.display())));
-    }
-    let mut given = Vec::new();
-    if let Some(device) = &options.device {
-        given.push(("device", toml::Value::from(device.as_str())));
-    }
-    let config = RunConfig::resolve(Some(&options.run.join(CONFIG)), &[], given)?;
-    let device = ingle::device::open(&config.device)?;
-    let environments: Vec<Box<dyn VectorEnvironment>> = environments(&config, options.episodes)?;
-    let sizes = Sizes::of(environments[0].as_ref());
-    let record = policy(&options.run)?;
+    let policy = SavedPolicy::open(&options.run, options.device.as_deref(), options.env.as_deref())?;
+    let mut environments = environments(&policy.config, options.episodes)?;
     // The direct core's, however deep it is nested.
-    let updates = record.0.iter().find_map(|(name, item)| match item {
+    let updates = policy.record.0.iter().find_map(|(name, item)| match item {
         RecordItem::Counter(updates) if name == "updates" || name.ends_with("/updates") => Some(*updates),
         _ => None,
     });
-    let job = EvalJob { seed: options.seed, config: &config, device, record, environments };
-    let members = job.run(learner::core(&config, sizes)?)?;
+    let members = policy.with(Sizes::of(environments[0].as_ref()), |policy| {
+        Ok(ingle::train::evaluate(policy, &mut environments, options.seed)?)
+    })?;
     let best = members.iter().max_by(|a, b| a.mean_return.total_cmp(&b.mean_return));
     let Some(EpisodeStatistics { mean_return, std_return, mean_length, episodes }) = best.copied() else {
         return Err(CliError::Other("no episode was played".into()));
@@ -87,22 +77,41 @@ fn policy(run: &Path) -> Result<Record, CliError> {
     }
 }
 
-/// One evaluation of a saved state.
-struct EvalJob<'a> {
-    seed: u64,
-    config: &'a RunConfig,
+/// The policy of a run, and what it was made with.
+pub(crate) struct SavedPolicy {
+    pub(crate) config: RunConfig,
     device: Device,
     record: Record,
-    environments: Vec<Box<dyn VectorEnvironment>>,
 }
 
-impl EvalJob<'_> {
-    fn run(self, core: Core) -> Result<Vec<EpisodeStatistics>, CliError> {
-        let Self { seed, config, device, record, mut environments } = self;
+impl SavedPolicy {
+    /// The policy of a run, to be acted with on another device or in another environment, if one is given.
+    pub(crate) fn open(run: &Path, device: Option<&str>, env: Option<&str>) -> Result<Self, CliError> {
+        if !run.is_dir() {
+            return Err(CliError::Input(format!("{} is not the directory of a run", run.display())));
+        }
+        let given = [("device", device), ("env", env)];
+        let given = given.into_iter().filter_map(|(key, value)| Some((key, toml::Value::from(value?))));
+        let config = RunConfig::resolve(Some(&run.join(CONFIG)), &[], given.collect())?;
+        if config.env == NONE {
+            let problem = "env: the run has no environment to play in: give one by --env";
+            return Err(CliError::Config(vec![problem.into()]));
+        }
+        let device = ingle::device::open(&config.device)?;
+        Ok(Self { record: policy(run)?, config, device })
+    }
+
+    /// Does something with the policy, for observations and actions of these sizes.
+    pub(crate) fn with<T: Send>(
+        &self,
+        sizes: Sizes,
+        work: impl FnOnce(&CoreLearner<Core, ()>) -> Result<T, CliError> + Send,
+    ) -> Result<T, CliError> {
+        let core = learner::core(&self.config, sizes)?;
         in_pool(None, || {
-            let mut policy = CoreLearner::new(core, (), config.seed, &device)?;
-            policy.state.load(&record)?;
-            Ok(ingle::train::evaluate(&policy, &mut environments, seed)?)
+            let mut policy = CoreLearner::new(core, (), self.config.seed, &self.device)?;
+            policy.state.load(&self.record)?;
+            work(&policy)
         })
     }
 }

@@ -2,6 +2,8 @@
 
 use std::iter::once;
 
+use ingle::bc::BcLoss;
+
 use crate::config::RunConfig;
 use crate::learner::{Sizes, Stack};
 
@@ -28,6 +30,14 @@ fn of_core(config: &RunConfig, name: &str, sizes: Sizes, batch: usize) -> Option
         (Network::new(observation, hidden, output, batch), critic)
     };
     match name {
+        "bc" => {
+            let outputs = match config.layers.bc.loss {
+                BcLoss::MeanSquaredError => action,
+                BcLoss::LogLikelihood => 2 * action,
+            };
+            let (actor, _) = networks(&config.layers.bc.hidden, outputs, 1);
+            Some(actor.forward() + actor.gradient())
+        }
         "sac" => {
             let (actor, critic) = networks(&config.layers.sac.hidden, 2 * action, config.layers.sac.critics);
             // Both policies, targets, critics; then the actor's gradient through the updated critics.
@@ -59,7 +69,7 @@ fn of_layer(
 ) -> Option<f64> {
     let Sizes { observation, action } = sizes;
     match name {
-        "normalise" | "scale" | "sqil" => Some(0.0),
+        "normalise" | "scale" | "standardise" | "sqil" => Some(0.0),
         "rnd" => {
             let rnd = &config.layers.rnd;
             let network = Network::new(observation, &rnd.hidden, rnd.features, own);
@@ -197,5 +207,8 @@ mod tests {
         config.layers.td3.hidden = vec![4];
         config.layers.td3.critics = 1;
         assert_eq!(count(&config, "td3").0, 20.0 * f64::from(44 + 52 + 42));
+        // 20 weights there, and 20 + 8 back.
+        config.layers.bc.hidden = vec![4];
+        assert_eq!(count(&config, "standardise+bc").0, 20.0 * f64::from(20 + 28));
     }
 }

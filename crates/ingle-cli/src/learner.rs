@@ -1,5 +1,6 @@
 //! Learners by name: processors outermost first, then the direct core, joined by `+`.
 
+use ingle::bc::BcConfig;
 use ingle::envs::VectorEnvironment;
 use ingle::nested::ail::AilConfig;
 use ingle::nested::airl::AirlConfig;
@@ -7,6 +8,8 @@ use ingle::nested::normalise::NormaliseConfig;
 use ingle::nested::rnd::RndConfig;
 use ingle::nested::scale::ScaleConfig;
 use ingle::nested::sqil::SqilConfig;
+use ingle::nested::standardise::StandardiseConfig;
+use ingle::replay::demonstrations::Demonstrations;
 use ingle::sac::SacConfig;
 use ingle::td3::Td3Config;
 use ingle::{Error, Result};
@@ -76,6 +79,7 @@ layers! {
         normalise: NormaliseConfig = |config, sizes, inner| inner.under(config.init(sizes.observation)?),
         rnd: RndConfig = |config, sizes, inner| inner.under(config.init(sizes.observation)?),
         scale: ScaleConfig = |config, _, inner| inner.under(config.init()?),
+        standardise: StandardiseConfig = |config, sizes, inner| inner.under(config.init(sizes.observation)?),
     }
     // Layers that learn from demonstrations.
     imitators {
@@ -84,12 +88,22 @@ layers! {
         sqil: SqilConfig = |config, sizes, inner| inner.under(Imitator(config.init(sizes.observation, sizes.action)?)),
     }
     cores {
+        bc: BcConfig = |config, sizes| Core::deterministic(config.init(sizes.observation, sizes.action)?),
         sac: SacConfig = |config, sizes| Core::direct(config.init(sizes.observation, sizes.action)?),
         td3: Td3Config = |config, sizes| Core::deterministic(config.init(sizes.observation, sizes.action)?),
     }
 }
 
+/// TD3+BC (Fujimoto & Gu 2021) is short for these layers, the outermost first, with `td3.behaviour_cloning` = 2.5.
+const TD3BC: &str = "td3bc";
+const TD3BC_LAYERS: (&str, &str) = ("standardise", "td3");
+
 impl Layers {
+    /// Takes what the layers need to know of the data that they are to learn from.
+    pub(crate) fn look_at(&mut self, data: &Demonstrations) {
+        (self.standardise.mean, self.standardise.deviation) = data.observation_moments();
+    }
+
     /// Whether the layer of that name has a network, whose hidden layers are set.
     pub(crate) fn has_network(layer: &str) -> bool {
         toml::Table::try_from(Self::default())
@@ -107,6 +121,10 @@ pub(crate) struct Sizes {
 impl Sizes {
     pub(crate) fn of(environment: &dyn VectorEnvironment) -> Self {
         Self { observation: environment.observation_space().len(), action: environment.action_space().len() }
+    }
+
+    pub(crate) fn of_data(data: &Demonstrations) -> Self {
+        Self { observation: data.observation_size(), action: data.action_size() }
     }
 }
 
@@ -135,6 +153,9 @@ impl Stack {
                     problems.push(format!("'{name}' is there twice: a processor is in a stack once"));
                 }
                 processors.push(name);
+            } else if *name == TD3BC && place + 1 == names.len() && !processors.contains(&TD3BC_LAYERS.0) {
+                processors.push(TD3BC_LAYERS.0);
+                core = Some(TD3BC_LAYERS.1);
             } else if let Some(name) = find(CORES, name) {
                 if place + 1 < names.len() {
                     problems.push(format!("'{name}' is a direct core: it comes last, and there is one"));
@@ -153,7 +174,7 @@ impl Stack {
             _ => {}
         }
         Err(CliError::Input(format!(
-            "{}; give processors ({}) outermost first, then a direct core ({}), joined by +",
+            "{}; give processors ({}) outermost first, then a direct core ({}, {TD3BC}), joined by +",
             problems.join("; "),
             [PROCESSORS, IMITATORS].concat().join(", "),
             CORES.join(", ")
@@ -163,6 +184,24 @@ impl Stack {
     /// All layers, outermost first.
     pub(crate) fn layers(&self) -> impl Iterator<Item = &'static str> + '_ {
         self.processors.iter().copied().chain([self.core])
+    }
+
+    /// Whether a learner's name ends in that of TD3+BC.
+    pub(crate) fn is_td3bc(learner: &str) -> bool {
+        learner.rsplit('+').next().is_some_and(|core| core.trim() == TD3BC)
+    }
+
+    /// Why this learner needs a data set that is there before it begins, if it does: its layer's name, and what it does
+    /// with it.
+    pub(crate) fn needs_data(&self) -> Option<(&'static str, &'static str)> {
+        if let Some(imitator) = self.imitator() {
+            return Some((imitator, "learns from demonstrations"));
+        }
+        if self.core == "bc" {
+            return Some(("bc", "learns from a data set"));
+        }
+        let standardise = self.processors.iter().find(|name| **name == "standardise")?;
+        Some((standardise, "takes the moments of a data set"))
     }
 
     /// The outermost layer that learns from demonstrations.
@@ -194,12 +233,23 @@ mod tests {
         assert_eq!(stack.imitator(), Some("ail"));
         assert_eq!(Stack::parse("sac").unwrap(), Stack { processors: vec![], core: "sac" });
         assert_eq!(Stack::parse("rnd+sac").unwrap().imitator(), None);
+        let td3bc = Stack { processors: vec!["scale", "standardise"], core: "td3" };
+        assert_eq!(Stack::parse("scale+td3bc").unwrap(), td3bc);
+        assert!(Stack::is_td3bc("scale+td3bc") && !Stack::is_td3bc("td3bc+sac") && !Stack::is_td3bc("td3"));
+        assert!(Stack::parse("standardise+td3bc").is_err() && Stack::parse("td3bc+sac").is_err());
     }
 
     #[test]
     fn a_wrong_name_says_what_is_wrong_and_what_there_is() {
         for (name, parts) in [
-            ("ppo", vec!["'ppo' is not a learner", "normalise, rnd, scale, ail, airl, sqil", "(sac, td3)"]),
+            (
+                "ppo",
+                vec![
+                    "'ppo' is not a learner",
+                    "normalise, rnd, scale, standardise, ail, airl, sqil",
+                    "(bc, sac, td3, td3bc)",
+                ],
+            ),
             ("", vec!["'' is not a learner"]),
             ("rnd+", vec!["'' is not a learner"]),
             ("rnd", vec!["'rnd' has no direct core: end it with one, as in rnd+sac"]),

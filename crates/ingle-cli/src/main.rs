@@ -7,6 +7,7 @@ mod bench;
 mod config;
 #[cfg(test)]
 mod config_mutations;
+mod demos;
 mod devices;
 #[cfg(test)]
 mod documented;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         Command::Eval(options) => evaluate::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Plot(options) => plot::run(&options),
+        Command::Demos(command) => demos::run(&command),
         Command::Runs(options) => runs::run(&options),
         Command::Devices(options) => devices::run(&options),
     };

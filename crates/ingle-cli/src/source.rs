@@ -3,10 +3,10 @@
 use ingle::burn::tensor::Device;
 use ingle::envs::VectorEnvironment;
 use ingle::random::derive_seed;
-use ingle::replay::demonstrations::{DemonstrationConfig, Demonstrations, Spaces};
+use ingle::replay::demonstrations::{DemonstrationConfig, DemonstrationSampler, Demonstrations, ReadOptions};
 use ingle::replay::{Insert, NStepReplay, PrioritisedReplay, ReplayConfig, Rows, UniformReplay};
 use ingle::state::Visitor;
-use ingle::{Checkpoint, Feedback, NStepTransitions, Result, Sampler, Transitions};
+use ingle::{Checkpoint, Error, Feedback, NStepTransitions, Result, Sampler, Transitions};
 
 use crate::config::{ReplayKind, ReplaySettings, RunConfig};
 use crate::error::CliError;
@@ -78,38 +78,64 @@ pub(crate) trait Expert: Sampler<Sample = Transitions> + Checkpoint + Send {}
 
 impl<T: Sampler<Sample = Transitions> + Checkpoint + Send> Expert for T {}
 
-/// Reads the demonstrations of a configuration; none if no layer of its learner learns from them.
+/// A data set in place of a replay, for learning offline.
+struct Recorded(DemonstrationSampler);
+
+impl Sampler for Recorded {
+    type Sample = Transitions;
+
+    fn sample(&mut self) -> Result<Transitions> {
+        self.0.sample()
+    }
+}
+
+impl Insert for Recorded {
+    /// Nothing is played offline.
+    fn insert(&mut self, _: usize, _: Rows<'_>) -> Result<()> {
+        Err(Error::Sample("a data set takes nothing in".into()))
+    }
+}
+
+impl Checkpoint for Recorded {
+    fn checkpoint(&mut self, visitor: &mut Visitor<'_>) {
+        self.0.checkpoint(visitor);
+    }
+}
+
+/// Reads the demonstrations of a configuration, for that environment if there is one, and writes down their hash; none if
+/// the learner does not learn from any.
 ///
 /// # Errors
-/// If there are none but a layer needs some, or the file is not of this environment.
+/// If the file is not of this environment, or holds other data than the run began with.
 pub(crate) fn demonstrations(
-    config: &RunConfig,
-    environment: &dyn VectorEnvironment,
+    config: &mut RunConfig,
+    environment: Option<&dyn VectorEnvironment>,
 ) -> Result<Option<Demonstrations>, CliError> {
-    let stack = Stack::parse(&config.learner)?;
-    let Some(imitator) = stack.imitator() else { return Ok(None) };
-    let Some(path) = &config.demonstrations.path else {
-        return Err(CliError::Config(vec![format!(
-            "demonstrations.path: '{imitator}' learns from demonstrations: --set demonstrations.path=FILE"
-        )]));
+    let settings = &config.demonstrations;
+    let Some(path) = &settings.path else { return Ok(None) };
+    let own = settings.action_low.as_deref().zip(settings.action_high.as_deref());
+    let options = ReadOptions {
+        observation: environment.map(|environment| environment.observation_space().len()),
+        action_bounds: environment.map_or(own, |environment| {
+            let action = environment.action_space();
+            Some((action.low(), action.high()))
+        }),
+        terminal: settings.terminal,
     };
-    let action = environment.action_space();
-    let spaces = Spaces {
-        observation: environment.observation_space().len(),
-        action_low: action.low(),
-        action_high: action.high(),
-    };
-    if path.extension() != Some("npz".as_ref()) {
-        return Ok(Some(Demonstrations::read(path, spaces)?));
+    let data = Demonstrations::read(path, options)?;
+    let hash = data.sha256();
+    match &settings.sha256 {
+        Some(expected) if *expected != hash => {
+            return Err(CliError::Config(vec![format!(
+                "demonstrations.path: {} holds other data than the run began with (SHA-256 {hash}, expected \
+                 {expected}): give the file that it began with, wherever it is now, by --data FILE",
+                path.display()
+            )]));
+        }
+        _ => config.demonstrations.sha256 = Some(hash),
     }
-    let terminal = config.demonstrations.terminal.ok_or_else(|| {
-        CliError::Config(vec![
-            "demonstrations.terminal: say what an .npz file's terminal flags mean: terminated, truncated or \
-             { time_limit = STEPS }"
-                .into(),
-        ])
-    })?;
-    Ok(Some(Demonstrations::read_imitation(path, spaces, terminal)?))
+    config.layers.look_at(&data);
+    Ok(Some(data))
 }
 
 /// A replay, and demonstrations to go with its rows.
@@ -126,13 +152,19 @@ impl Source {
         demonstrations: Option<&Demonstrations>,
         device: &Device,
     ) -> Result<Self> {
+        let offline = config.is_offline();
         let sampler = DemonstrationConfig {
             batch: shape.batch,
             population: shape.population,
             gamma: config.train.gamma,
-            use_rewards: false,
+            // Imitators make rewards, and behaviour cloning reads none.
+            use_rewards: offline && Stack::parse(&config.learner).is_ok_and(|stack| stack.core != "bc"),
         };
         let seed = derive_seed(config.seed, "demonstrations");
+        if let (true, Some(data)) = (offline, demonstrations) {
+            let recorded = Recorded(sampler.init(data, seed, device)?);
+            return Ok(Self { replay: Box::new(recorded), demonstrations: None });
+        }
         let demonstrations = demonstrations
             .map(|demonstrations| sampler.init(demonstrations, seed, device))
             .transpose()?

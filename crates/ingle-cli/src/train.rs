@@ -12,7 +12,7 @@ use serde_json::json;
 use toml::Value;
 
 use crate::arguments::TrainOptions;
-use crate::config::RunConfig;
+use crate::config::{NONE, RunConfig};
 use crate::error::CliError;
 use crate::learner::{Sizes, Stack};
 use crate::output::{line, note};
@@ -28,13 +28,18 @@ pub(crate) const STATE: &str = "state.safetensors";
 pub(crate) const METRICS: &str = "metrics.jsonl";
 
 pub(crate) fn run(options: &TrainOptions) -> Result<(), CliError> {
-    let (config, place) = if options.resume { resume(options)? } else { begin(options)? };
+    let (mut config, place) = if options.resume { resume(options)? } else { begin(options)? };
     // Everything that can be refused is refused before there is anything on disk, or anything changed there.
+    config.check_sources()?;
     let device = ingle::device::open(&config.device)?;
-    let environments = environments(&config, config.envs)?;
-    let evaluation = self::environments(&config, config.train.evaluation_episodes)?;
-    let demonstrations = source::demonstrations(&config, environments[0].as_ref())?;
-    let core = learner::core(&config, Sizes::of(environments[0].as_ref()))?;
+    // Offline nothing is played, but the policy can be evaluated.
+    let environments = if config.is_offline() { Vec::new() } else { environments(&config, config.envs)? };
+    let evaluation = match config.env.as_str() {
+        NONE => Vec::new(),
+        _ => self::environments(&config, config.train.evaluation_episodes)?,
+    };
+    let demonstrations = source::demonstrations(&mut config, evaluation.first().map(Box::as_ref))?;
+    let core = learner::core(&config, sizes(&evaluation, demonstrations.as_ref())?)?;
     let job = TrainJob { config: &config, device, environments, evaluation, demonstrations };
     let (summary, path) = in_pool(options.threads, || job.run(core, place))?;
     report(&summary, &path, options.json)
@@ -46,6 +51,17 @@ enum Place {
     New(PathBuf),
     /// The directory of a run that is to go on.
     Existing(RunDirectory),
+}
+
+/// What the learner observes and does, by the environment or, without one, by the data.
+fn sizes(
+    environments: &[Box<dyn VectorEnvironment>],
+    data: Option<&Demonstrations>,
+) -> Result<Sizes, CliError> {
+    let environment = environments.first().map(|environment| Sizes::of(environment.as_ref()));
+    environment
+        .or(data.map(Sizes::of_data))
+        .ok_or_else(|| CliError::Config(vec!["env: there is neither an environment nor a data set".into()]))
 }
 
 /// A run from start, or from where it was saved, to end.
@@ -60,10 +76,17 @@ struct TrainJob<'a> {
 impl TrainJob<'_> {
     fn run(self, core: Core, place: Place) -> Result<(Summary, PathBuf), CliError> {
         let Self { config, device, environments, evaluation, demonstrations } = self;
-        let shape = config.replay(Sizes::of(environments[0].as_ref()), Data::Own);
+        let shape = config.replay(sizes(&evaluation, demonstrations.as_ref())?, Data::Own);
         let source = Source::new(config, &shape, demonstrations.as_ref(), &device)?;
         let learner = CoreLearner::new(core, source, config.seed, &device)?;
-        let mut trainer = Trainer::new(learner, environments, evaluation, config.train.clone(), config.seed)?;
+        // The sampler has taken in what it draws.
+        drop(demonstrations);
+        let settings = config.train.clone();
+        let mut trainer = if config.is_offline() {
+            Trainer::offline(learner, evaluation, settings, config.seed)?
+        } else {
+            Trainer::new(learner, environments, evaluation, settings, config.seed)?
+        };
         let text = config.to_toml()?;
         let directory = match place {
             Place::New(path) => RunDirectory::create(&path, &text)?,
@@ -166,6 +189,7 @@ pub(crate) fn resolve(options: &TrainOptions, file: Option<&Path>) -> Result<Run
         ("env", &options.env),
         ("environment.python", &options.python),
         ("device", &options.device),
+        ("demonstrations.path", &options.data),
     ];
     given.extend(text.into_iter().filter_map(|(key, value)| Some((key, Value::from(value.as_deref()?)))));
     let numbers = [
@@ -187,7 +211,11 @@ pub(crate) fn resolve(options: &TrainOptions, file: Option<&Path>) -> Result<Run
 /// The directory for a new run.
 fn run_directory(wanted: Option<&Path>, config: &RunConfig) -> Result<PathBuf, CliError> {
     let Some(directory) = wanted else {
-        let environment = config.env.replace([':', '/'], "-");
+        let data = config.demonstrations.path.as_deref().and_then(Path::file_stem);
+        let environment = match data {
+            Some(data) if config.env == NONE => data.to_string_lossy().into_owned(),
+            _ => config.env.replace([':', '/'], "-"),
+        };
         let name =
             |number: usize| PathBuf::from("runs").join(format!("{}-{environment}-{number}", config.learner));
         let free = (0..1_000_000).map(name).find(|directory| !directory.exists());
@@ -206,15 +234,15 @@ fn run_directory(wanted: Option<&Path>, config: &RunConfig) -> Result<PathBuf, C
 }
 
 fn report(summary: &Summary, directory: &Path, json: bool) -> Result<(), CliError> {
-    let Some((member, best)) = summary.best() else { return Ok(()) };
-    let EpisodeStatistics { mean_return, std_return, mean_length, episodes } = best;
+    let best = summary.best();
     if json {
+        let statistics = best.map(|(_, statistics)| statistics);
         line(format_args!(
             "{}",
             json!({
-                "mean_return": mean_return,
-                "std_return": std_return,
-                "episodes": episodes,
+                "mean_return": statistics.map(|statistics| statistics.mean_return),
+                "std_return": statistics.map(|statistics| statistics.std_return),
+                "episodes": statistics.map_or(0, |statistics| statistics.episodes),
                 "env_steps": summary.env_steps,
                 "updates": summary.updates,
                 "seconds": summary.seconds,
@@ -223,16 +251,18 @@ fn report(summary: &Summary, directory: &Path, json: bool) -> Result<(), CliErro
         ))?;
         return Ok(());
     }
-    let of_population = if summary.evaluation.len() > 1 {
-        format!(" (best of {} members: {member})", summary.evaluation.len())
-    } else {
-        String::new()
-    };
+    if let Some((member, EpisodeStatistics { mean_return, std_return, mean_length, episodes })) = best {
+        let of_population = if summary.evaluation.len() > 1 {
+            format!(" (best of {} members: {member})", summary.evaluation.len())
+        } else {
+            String::new()
+        };
+        line(format_args!(
+            "mean return {mean_return:.1} ± {std_return:.1} over {episodes} episodes of {mean_length:.0} steps{of_population}"
+        ))?;
+    }
     line(format_args!(
-        "mean return {mean_return:.1} ± {std_return:.1} over {episodes} episodes of {mean_length:.0} steps{of_population}"
-    ))?;
-    line(format_args!(
-        "{} environment steps, {} updates in {}; run saved in {}",
+        "{} steps, {} updates in {}; run saved in {}",
         summary.env_steps,
         summary.updates,
         clock(summary.seconds),

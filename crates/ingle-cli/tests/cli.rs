@@ -135,12 +135,108 @@ fn every_learner_trains() {
     }
 }
 
+const PENDULUM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../demonstrations/pendulum.safetensors");
+
+/// How the lines of these events begin.
+const METRICS: &str = "\"event\":\"metrics\"";
+const EVALUATION: &str = "\"event\":\"evaluation\"";
+
+#[test]
+fn learners_learn_offline_and_are_evaluated_where_there_is_an_environment() {
+    let scratch = Scratch::new();
+    let small = ["--set", "td3.hidden=[8]", "--set", "bc.hidden=[8]", "--set", "train.log_interval=100"];
+    for (learner, number) in [("td3bc", "1"), ("bc", "2"), ("td3", "1"), ("rnd+sac", "1")] {
+        let run = scratch.path(learner);
+        let arguments = ["train", learner, "--data", PENDULUM, "--json", "--run", &run, "--set"];
+        let population = format!("population={number}");
+        let output = ingle(
+            &[&arguments, &[population.as_str(), "--set", "rnd.hidden=[8]"][..], &small, &TINY[..]].concat(),
+            &scratch.0,
+        );
+        assert!(output.status.success(), "{learner}: {}", text(&output.stderr));
+        let result: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&result["updates"], &result["env_steps"]), (&260.into(), &260.into()), "{learner}");
+        assert!(result["mean_return"].is_null(), "there is nothing to evaluate in");
+        let metrics = std::fs::read_to_string(format!("{run}/metrics.jsonl")).unwrap();
+        assert!(metrics.contains(METRICS) && !metrics.contains(EVALUATION), "{metrics}");
+        let output = ingle(&["eval", &run], &scratch.0);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stderr).contains("give one by --env"), "{}", text(&output.stderr));
+        assert!(ingle(&["eval", &run, "--env", "pendulum", "--episodes", "2"], &scratch.0).status.success());
+    }
+    let config = std::fs::read_to_string(scratch.path("td3bc/config.toml")).unwrap();
+    for part in
+        ["learner = \"td3bc\"", "env = \"none\"", "behaviour_cloning = 2.5", "[standardise]", "sha256 = "]
+    {
+        assert!(config.contains(part), "{part} is not in {config}");
+    }
+    let run = scratch.path("evaluated");
+    let arguments = ["train", "td3bc", "--data", PENDULUM, "--env", "pendulum", "--run", &run];
+    let output = ingle(&[&arguments, &small[..], &TINY[..]].concat(), &scratch.0);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).starts_with("mean return"), "{}", text(&output.stdout));
+    let metrics = std::fs::read_to_string(format!("{run}/metrics.jsonl")).unwrap();
+    assert!(
+        metrics.contains(EVALUATION) && !metrics.contains("episode_return"),
+        "nothing is played: {metrics}"
+    );
+    let arguments = ["train", "bc", "--data", PENDULUM, "--env", "mountain-car-continuous"];
+    let output = ingle(&arguments, &scratch.0);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+}
+
+#[test]
+fn episodes_are_recorded_looked_into_and_converted() {
+    let scratch = Scratch::new();
+    let run = scratch.path("run");
+    let output = ingle(&[&["train", "sac", "--run", &run], &TINY[..]].concat(), &scratch.0);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let file = scratch.path("expert.safetensors");
+    let arguments = ["demos", "record", &run, "--episodes", "3", "--out", &file, "--licence", "CC0-1.0"];
+    let output = ingle(&arguments, &scratch.0);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stdout).starts_with("3 episodes, 600 steps, mean return -"),
+        "{}",
+        text(&output.stdout)
+    );
+
+    let inspect = |file: &str| -> serde_json::Value {
+        let output = ingle(&["demos", "inspect", file, "--json"], &scratch.0);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let recorded = inspect(&file);
+    let output = ingle(&["eval", &run, "--episodes", "3", "--json"], &scratch.0);
+    let evaluated: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let difference = recorded["mean_return"].as_f64().unwrap() - evaluated["mean_return"].as_f64().unwrap();
+    assert!(difference.abs() < 1e-2, "the same episodes as in an evaluation with that seed: {difference}");
+    assert_eq!(recorded["environment"], "pendulum");
+    assert_eq!(recorded["licence"], "CC0-1.0");
+    assert_eq!((&recorded["truncated"], &recorded["terminated"]), (&3.into(), &0.into()));
+    assert_eq!(recorded["action_low"], serde_json::json!([-2.0]));
+
+    let copy = scratch.path("copy.safetensors");
+    let output = ingle(&["demos", "convert", &file, &copy, "--source", "a test"], &scratch.0);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let converted = inspect(&copy);
+    assert_eq!(converted["sha256"], recorded["sha256"]);
+    assert_eq!((&converted["source"], &converted["licence"]), (&"a test".into(), &"CC0-1.0".into()));
+    let table = ingle(&["demos", "inspect", &copy], &scratch.0);
+    for part in ["episodes     3, of 200.0 steps", "source       a test", "observation[2]", "action[0]"] {
+        assert!(text(&table.stdout).contains(part), "{part} is not in {}", text(&table.stdout));
+    }
+    // What was recorded trains.
+    let arguments = ["train", "bc", "--data", &copy, "--steps", "20", "--set", "bc.hidden=[8]"];
+    assert!(ingle(&arguments, &scratch.0).status.success());
+    assert!(Path::new(&scratch.path("runs/bc-copy-0/state.safetensors")).is_file());
+}
+
 #[test]
 fn demonstrations_are_imitated() {
     let scratch = Scratch::new();
     let run = scratch.path("run");
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../demonstrations/pendulum.safetensors");
-    let path = format!("demonstrations.path={file}");
+    let path = format!("demonstrations.path={PENDULUM}");
     let small = [
         "--set",
         "train.log_interval=100",
@@ -270,6 +366,8 @@ fn a_population_is_trained_and_its_best_member_reported() {
 fn bad_input_is_named_and_leaves_nothing_behind() {
     let scratch = Scratch::new();
     std::fs::write(scratch.path("broken.toml"), "train = [").unwrap();
+    std::fs::write(scratch.path("broken.npz"), b"PK\x03\x04 and nothing more").unwrap();
+    std::fs::write(scratch.path("broken.hdf5"), b"\x89HDF\r\n\x1a\n and nothing more").unwrap();
     std::fs::write(scratch.path("negative.toml"), "[sac]\nactor_learning_rate = -1e-3\n[train]\nstepz = 5\n")
         .unwrap();
     let absent_wgpu = if cfg!(feature = "wgpu") { "is not there" } else { "is not built in" };
@@ -292,6 +390,21 @@ fn bad_input_is_named_and_leaves_nothing_behind() {
         (&["train", "ail+sac", "--set", "demonstrations.path=none.safetensors"], 2, "none.safetensors"),
         (&["train", "ail+sac", "--set", "demonstrations.path=broken.npz"], 2, "demonstrations.terminal"),
         (&["train", "ail+sac", "--set", "demonstrations.path=broken.toml"], 2, "broken.toml"),
+        (&["train", "bc"], 2, "demonstrations.path: 'bc' learns from a data set: --data FILE"),
+        (&["train", "td3bc"], 2, "'standardise' takes the moments of a data set: --data FILE"),
+        (&["train", "sac", "--env", "none"], 2, "env: 'sac' learns from what it plays"),
+        (&["train", "bc", "--data", "broken.hdf5"], 2, "broken.hdf5: not readable: the HDF5 file is damaged"),
+        (&["train", "bc", "--data", "."], 2, "no dataset of Minari"),
+        (&["demos", "inspect", "broken.toml"], 2, "broken.toml: not readable: it is no safetensors"),
+        (&["demos", "inspect", "broken.npz"], 2, "say what an .npz file's terminal flags mean"),
+        (&["demos", "inspect", "broken.npz", "--terminal", "often"], 2, "--terminal: must be terminated"),
+        (&["demos", "convert", "missing.npz", "new.safetensors"], 2, "missing.npz: cannot be read"),
+        (&["demos", "convert", "missing.npz", "broken.npz"], 2, "broken.npz is there already"),
+        (
+            &["demos", "record", "nowhere", "--out", "new.safetensors"],
+            2,
+            "nowhere is not the directory of a run",
+        ),
         (&["train", "rnd"], 2, "'rnd' has no direct core: end it with one, as in rnd+sac"),
         (&["train", "sac+rnd"], 2, "'sac' is a direct core: it comes last"),
         (&["train", "rnd+rnd+sac"], 2, "'rnd' is there twice"),
@@ -331,7 +444,7 @@ fn bad_input_is_named_and_leaves_nothing_behind() {
     }
     let left: Vec<_> =
         std::fs::read_dir(&scratch.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left.len(), 2, "{left:?}");
+    assert_eq!(left.len(), 4, "{left:?}");
 }
 
 #[test]

@@ -234,6 +234,42 @@ fn a_second_signal_stops_at_once() {
     assert!(!Path::new(&run).join("stopped.txt").exists(), "nothing was saved any more");
 }
 
+/// The data of a run may lie elsewhere when it goes on, but must be the same.
+#[test]
+fn a_run_goes_on_with_its_own_data_wherever_they_are() {
+    let scratch = Scratch::new();
+    let path = |name: &str| scratch.0.join(name).to_string_lossy().into_owned();
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../../demonstrations/pendulum.safetensors");
+    fs::copy(shipped, path("data.safetensors")).unwrap();
+    let settings = ["--set=td3.hidden=[4]", "--set=train.checkpoint_interval=50", "--set=replay.batch=4"];
+    let (data, straight, run) = (path("data.safetensors"), path("straight"), path("run"));
+    let train = |run: &str, steps: &str| {
+        let arguments = ["train", "td3bc", "--data", &data, "--run", run, "--steps", steps, "--threads=1"];
+        finish(command(&[&arguments[..], &settings].concat()).stderr(Stdio::piped()).spawn().unwrap())
+    };
+    assert!(train(&straight, "300").status.success());
+    assert!(train(&run, "120").status.success());
+    fs::rename(&data, path("moved.safetensors")).unwrap();
+    let go_on = |more: &[&str]| {
+        let arguments = ["train", "--resume", "--run", &run, "--steps", "300", "--threads=1"];
+        ingle(&[&arguments[..], more].concat())
+    };
+    let refused = |output: Output, part: &str| {
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+        assert!(text(&output.stderr).contains(part), "{part} is not in {}", text(&output.stderr));
+    };
+    refused(go_on(&[]), "data.safetensors: cannot be read");
+    let other = path("other.safetensors");
+    let arguments = ["demos", "record", &straight, "--env", "pendulum", "--episodes", "1", "--out", &other];
+    let output = ingle(&arguments);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    refused(go_on(&["--data", &other]), "holds other data than the run began with (SHA-256");
+    let output = go_on(&["--data", &path("moved.safetensors")]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(policy(&run) == policy(&straight), "another policy");
+    assert_eq!(metrics(&run), metrics(&straight));
+}
+
 #[test]
 fn a_run_is_resumed_as_what_it_was() {
     let scratch = Scratch::new();

@@ -51,9 +51,11 @@ pub mod ail;
 pub mod airl;
 mod moments;
 pub mod normalise;
+mod observations;
 pub mod rnd;
 pub mod scale;
 pub mod sqil;
+pub mod standardise;
 
 pub use ingle_core::ImitationSample;
 pub use moments::RunningMoments;

@@ -89,6 +89,7 @@ impl PrioritisedReplay {
     /// If a field has another number of rows or width, or a number that is not finite. Nothing is stored then.
     pub fn insert(&mut self, member: usize, rows: Rows<'_>) -> Result<()> {
         self.storage.insert(member, rows)?;
+        let member = self.storage.ring_of(member);
         let ring = &self.storage.rings[member];
         let weight = self.largest[member].powf(self.priorities.alpha);
         // At most as many rows as there are places: of more, only the last are still there.

@@ -82,15 +82,15 @@ impl Storage {
     }
 
     pub(crate) fn insert(&mut self, member: usize, rows: Rows<'_>) -> Result<()> {
-        let count = self.rings.len();
-        let ring = self
-            .rings
-            .get_mut(member)
-            .ok_or_else(|| Error::Config(vec![format!("member: must be below {count}, got {member}")]))?;
-        ring.insert(rows)
+        if member >= self.population {
+            let problem = format!("member: must be below {}, got {member}", self.population);
+            return Err(Error::Config(vec![problem]));
+        }
+        let ring = self.ring_of(member);
+        self.rings[ring].insert(rows)
     }
 
-    /// The ring that `member` samples from.
+    /// The ring that `member` inserts into and samples from.
     pub(crate) fn ring_of(&self, member: usize) -> usize {
         member % self.rings.len()
     }

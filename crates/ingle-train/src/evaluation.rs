@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use burn::tensor::{Tensor, TensorData};
 use ingle_core::{Acting, Policy};
 use ingle_envs::VectorEnvironment;
+use ingle_replay::demonstrations::Recording;
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
@@ -91,6 +92,57 @@ pub(crate) fn evaluate_unless(
     }
     let episodes = finished.into_iter().map(|episodes| episodes.into_iter().flatten());
     Ok(Some(episodes.filter_map(EpisodeStatistics::of).collect()))
+}
+
+/// Plays one episode in each of `environments` with the deterministic policy of `member`, and returns every step: what
+/// [`Demonstrations`](ingle_replay::demonstrations::Demonstrations) are made of.
+///
+/// # Errors
+/// If an environment or the policy fails, or there is no such member.
+pub fn record_episodes(
+    policy: &impl Policy,
+    member: usize,
+    environments: &mut dyn VectorEnvironment,
+    seed: u64,
+) -> Result<Recording, TrainError> {
+    let (population, count) = (policy.population(), environments.len());
+    if member >= population {
+        let problem = format!("member: must be below {population}, got {member}");
+        return Err(ingle_core::Error::Config(vec![problem]).into());
+    }
+    let mut stage = Stage::new(policy, population, count);
+    let (o, a) = (stage.observation_size, stage.action_size);
+    let mut episodes = vec![Recording { reward: Some(Vec::new()), ..Recording::default() }; count];
+    let mut finished = vec![false; count];
+    stage.observation_mut(member).copy_from_slice(environments.reset(seed)?);
+    while finished.contains(&false) {
+        let before = stage.observation(member).to_vec();
+        stage.act(policy, Acting::Deterministic)?;
+        let step = stage.step(member, &mut *environments)?;
+        for (index, (episode, finished)) in episodes.iter_mut().zip(&mut finished).enumerate() {
+            if *finished {
+                continue;
+            }
+            let (terminated, truncated) = (step.terminated[index], step.truncated[index]);
+            episode.observation.extend_from_slice(&before[index * o..(index + 1) * o]);
+            episode.action.extend_from_slice(&stage.scaled[index * a..(index + 1) * a]);
+            episode.reward.get_or_insert_default().push(step.reward[index]);
+            episode.next_observation.extend_from_slice(&step.next_observation[index * o..(index + 1) * o]);
+            episode.terminated.push(terminated);
+            episode.truncated.push(truncated);
+            *finished = terminated || truncated;
+        }
+    }
+    let mut all = Recording { reward: Some(Vec::new()), ..Recording::default() };
+    for episode in episodes {
+        all.observation.extend(episode.observation);
+        all.action.extend(episode.action);
+        all.reward.get_or_insert_default().extend(episode.reward.unwrap_or_default());
+        all.next_observation.extend(episode.next_observation);
+        all.terminated.extend(episode.terminated);
+        all.truncated.extend(episode.truncated);
+    }
+    Ok(all)
 }
 
 /// The buffers between a policy and P vectors of environments.

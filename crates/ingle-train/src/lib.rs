@@ -31,7 +31,7 @@ mod trainer;
 pub use checkpoints::{Checkpoints, FileEntry, Manifest, SavedCheckpoint};
 pub use config::TrainConfig;
 pub use error::TrainError;
-pub use evaluation::{EpisodeStatistics, evaluate};
+pub use evaluation::{EpisodeStatistics, evaluate, record_episodes};
 pub use files::write_atomically;
 pub use observer::{Event, MetricsFile, Observer, Progress, StopReason, Summary};
 pub use record::{read_record, write_record};

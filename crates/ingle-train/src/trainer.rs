@@ -29,6 +29,8 @@ const RETURN_WINDOW: usize = 100;
 pub struct Trainer<L> {
     /// The learner that is trained.
     pub learner: L,
+    /// How it takes in what it plays; none learns offline, without playing.
+    inlet: Option<Inlet<L>>,
     config: TrainConfig,
     environments: Vec<Box<dyn VectorEnvironment>>,
     evaluation: Vec<Box<dyn VectorEnvironment>>,
@@ -55,6 +57,13 @@ pub struct Trainer<L> {
     /// Where the observers stood when the run was last saved.
     positions: Vec<u64>,
     stop: Arc<AtomicBool>,
+}
+
+/// [`Insert`] of a learner that has it.
+struct Inlet<L> {
+    begin: fn(&mut L),
+    insert: fn(&mut L, usize, Rows<'_>) -> ingle_core::Result<()>,
+    lag: usize,
 }
 
 /// Saves a run, given the evaluation at that step, if there was one.
@@ -103,10 +112,43 @@ impl<L: Agent> Trainer<L> {
         config: TrainConfig,
         seed: u64,
     ) -> Result<Self, TrainError> {
+        let inlet = Inlet { begin: L::begin, insert: L::insert, lag: learner.lag() };
+        Self::assemble(learner, Some(inlet), environments, evaluation, config, seed)
+    }
+}
+
+impl<L: Learner + Policy> Trainer<L> {
+    /// A run without environments: the learner learns from what its own sampler has (a
+    /// [`DemonstrationSampler`](ingle_replay::demonstrations::DemonstrationSampler)), and **a step is an update**, in the
+    /// settings and in what observers are told. `evaluation` has one vector for each member of the population, or none:
+    /// then nothing is evaluated. Of [`TrainConfig`], `warmup_steps` and `updates_per_step` mean nothing here.
+    ///
+    /// # Errors
+    /// If a setting is out of range, or learner and environments do not fit each other.
+    pub fn offline(
+        learner: L,
+        evaluation: Vec<Box<dyn VectorEnvironment>>,
+        config: TrainConfig,
+        seed: u64,
+    ) -> Result<Self, TrainError> {
+        Self::assemble(learner, None, Vec::new(), evaluation, config, seed)
+    }
+
+    fn assemble(
+        learner: L,
+        inlet: Option<Inlet<L>>,
+        environments: Vec<Box<dyn VectorEnvironment>>,
+        evaluation: Vec<Box<dyn VectorEnvironment>>,
+        config: TrainConfig,
+        seed: u64,
+    ) -> Result<Self, TrainError> {
         config.validate()?;
         let count = environments.first().map_or(0, VectorEnvironment::len);
         let mismatch = |what, environment, learner| TrainError::Mismatch { what, environment, learner };
         for vectors in [&environments, &evaluation] {
+            if inlet.is_none() && vectors.is_empty() {
+                continue;
+            }
             if vectors.len() != learner.population() {
                 return Err(mismatch("members", vectors.len(), learner.population()));
             }
@@ -124,14 +166,17 @@ impl<L: Agent> Trainer<L> {
             return Err(mismatch("environments per member", other.len(), count.max(1)));
         }
         // The first sample falls due when the warm-up is over: by then there must be something to draw.
-        let waiting = (learner.lag() * count) as u64;
+        let waiting = inlet.as_ref().map_or(0, |inlet| inlet.lag * count) as u64;
         if config.warmup_steps.max(1) <= waiting {
             return Err(TrainError::Learner(Error::Config(vec![format!(
                 "warmup_steps: must be above {waiting}, the steps that wait to be folded in n-step windows, got {}",
                 config.warmup_steps
             )])));
         }
-        let limiter = RateLimiter::exact(config.updates_per_step, config.warmup_steps, count as u64)?;
+        let limiter = match inlet {
+            Some(_) => RateLimiter::exact(config.updates_per_step, config.warmup_steps, count as u64)?,
+            None => RateLimiter::exact(1.0, 0, 1)?,
+        };
         let population = learner.population();
         Ok(Self {
             stage: Stage::new(&learner, population, count),
@@ -141,6 +186,7 @@ impl<L: Agent> Trainer<L> {
                 .map(|member| RandomStream::new(derive_seed(seed.wrapping_add(member), "acting"), 0))
                 .collect(),
             learner,
+            inlet,
             config,
             environments,
             evaluation,
@@ -249,8 +295,8 @@ impl<L: Agent> Trainer<L> {
             self.learn()?;
             tell(observers, &Event::Progress(self.progress()))?;
             let crossed = |interval: u64| interval > 0 && before / interval != self.env_steps / interval;
-            self.evaluation_due =
-                self.steps_done() || self.updates_done() || crossed(self.config.evaluation_interval);
+            self.evaluation_due = !self.evaluation.is_empty()
+                && (self.steps_done() || self.updates_done() || crossed(self.config.evaluation_interval));
             save_due = crossed(self.config.checkpoint_interval);
             if crossed(self.config.log_interval)
                 && let Some(last) = &mut self.last
@@ -301,7 +347,9 @@ impl<L: Agent> Trainer<L> {
 
     /// The first episodes.
     fn begin(&mut self) -> Result<(), TrainError> {
-        self.learner.begin();
+        if let Some(inlet) = &self.inlet {
+            (inlet.begin)(&mut self.learner);
+        }
         for (member, vector) in self.environments.iter_mut().enumerate() {
             // Member p plays what a single learner with its seed would play.
             let seed = derive_seed(self.seed.wrapping_add(member as u64), "environments");
@@ -325,8 +373,13 @@ impl<L: Agent> Trainer<L> {
         self.updates
     }
 
-    /// One step in every environment, stored.
+    /// One step in every environment, stored. Offline, a step is there for its update only.
     fn play(&mut self, observers: &mut [&mut dyn Observer]) -> Result<(), TrainError> {
+        let Some(Inlet { insert, .. }) = self.inlet else {
+            self.limiter.insert(1)?;
+            self.env_steps += 1;
+            return Ok(());
+        };
         let count = self.stage.environments;
         if self.env_steps < self.config.warmup_steps {
             let size = count * self.learner.action_size();
@@ -348,7 +401,8 @@ impl<L: Agent> Trainer<L> {
                 *discount = if terminated { 0.0 } else { self.config.gamma as f32 };
             }
             self.reward.copy_from_slice(&step.reward);
-            self.learner.insert(
+            insert(
+                &mut self.learner,
                 member,
                 Rows {
                     observation: &observation,
@@ -413,7 +467,7 @@ fn tell(observers: &mut [&mut dyn Observer], event: &Event<'_>) -> Result<(), Tr
 
 /// Everything that a run needs to go on, bit for bit. An environment that cannot be saved begins a new episode when the
 /// run goes on: the one that it was in is lost, and no other.
-impl<L: Agent + Checkpoint> Checkpoint for Trainer<L> {
+impl<L: Learner + Policy + Checkpoint> Checkpoint for Trainer<L> {
     fn checkpoint(&mut self, visitor: &mut Visitor<'_>) {
         visitor.scope("learner", |visitor| self.learner.checkpoint(visitor));
         visitor.scope("trainer", |visitor| self.visit_own(visitor));

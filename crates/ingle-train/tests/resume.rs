@@ -5,22 +5,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::Device;
+use ingle_core::bc::BcConfig;
 use ingle_core::sac::SacConfig;
 use ingle_core::state::Visitor;
 use ingle_core::td3::Td3Config;
 use ingle_core::{
-    Act, Checkpoint, CoreLearner, Error, Feedback, NStep, Nested, Record, RecordItem, Result, Sampler,
-    Transitions,
+    Act, Checkpoint, CoreLearner, Error, Feedback, Learner, NStep, Nested, Policy, Record, RecordItem,
+    Result, Sampler, Transitions,
 };
 use ingle_envs::{VectorEnvironment, make_vector};
 use ingle_nested::ail::AilConfig;
 use ingle_nested::rnd::RndConfig;
+use ingle_replay::demonstrations::{
+    DemonstrationConfig, DemonstrationSampler, Demonstrations, Recording, Spaces,
+};
 use ingle_replay::{
     Insert, NStepReplay, Priorities, PrioritisedReplay, ReplayConfig, Rows, UniformReplay, WithDemonstrations,
 };
-use ingle_train::{
-    Agent, Checkpoints, Event, MetricsFile, Observer, StopReason, TrainConfig, TrainError, Trainer,
-};
+use ingle_train::{Checkpoints, Event, MetricsFile, Observer, StopReason, TrainConfig, TrainError, Trainer};
 
 mod scratch;
 use scratch::Scratch;
@@ -133,6 +135,33 @@ fn demonstrations(seed: u64) -> UniformReplay {
     replay
 }
 
+/// Two episodes, of which one terminated.
+fn recorded() -> Demonstrations {
+    let angle = |row: usize| row as f32 * 0.3;
+    let observation = |row: usize| [angle(row).cos(), angle(row).sin(), 0.1];
+    let recording = Recording {
+        observation: (0..10).flat_map(observation).collect(),
+        action: (0..10).map(|row| angle(row).sin()).collect(),
+        reward: Some((0..10).map(|row| angle(row).cos()).collect()),
+        next_observation: (1..11).flat_map(observation).collect(),
+        terminated: (0..10).map(|row| row == 3).collect(),
+        truncated: (0..10).map(|row| row == 9).collect(),
+    };
+    let spaces = Spaces { observation: 3, action_low: &[-2.0], action_high: &[2.0] };
+    Demonstrations::new(spaces, recording).unwrap()
+}
+
+/// A run without environments of its own, evaluated in the pendulum.
+fn offline<C>(config: &TrainConfig, core: C, seed: u64) -> Trainer<CoreLearner<C, DemonstrationSampler>>
+where
+    C: Act<Sample = Transitions>,
+{
+    let sampler = DemonstrationConfig { batch: BATCH, ..DemonstrationConfig::default() };
+    let sampler = sampler.init(&recorded(), seed, &Device::flex()).unwrap();
+    let learner = CoreLearner::new(core, sampler, seed, &Device::flex()).unwrap();
+    Trainer::offline(learner, environments(config.evaluation_episodes), config.clone(), SEED).unwrap()
+}
+
 fn environments(count: usize) -> Vec<Box<dyn VectorEnvironment>> {
     vec![Box::new(make_vector("pendulum", count).unwrap())]
 }
@@ -155,7 +184,11 @@ where
 
 /// What is to be done with a case's trainers; the argument is the seed of learner and sampler.
 trait Task {
-    fn run<L: Agent + Checkpoint>(self, case: Case, make: &dyn Fn(u64, &TrainConfig) -> Trainer<L>);
+    fn run<L: Learner + Policy + Checkpoint>(
+        self,
+        case: Case,
+        make: &dyn Fn(u64, &TrainConfig) -> Trainer<L>,
+    );
 }
 
 fn with_case(case: Case, task: impl Task) {
@@ -177,6 +210,11 @@ fn with_case(case: Case, task: impl Task) {
                 NStepReplay::new(replay(seed), &ReplayConfig::new(3, 1), 3, case.environments).unwrap();
             trainer(case, config, NStep { direct: sac() }, folding, seed)
         }),
+        "offline td3" => task.run(case, &|seed, config| offline(config, td3(), seed)),
+        "offline bc" => task.run(case, &|seed, config| {
+            let bc = BcConfig { hidden: hidden(), ..BcConfig::default() };
+            offline(config, bc.init(3, 1).unwrap(), seed)
+        }),
         "rnd+sac" => task.run(case, &|seed, config| {
             trainer(case, config, Nested { processor: rnd(), direct: sac() }, replay(seed), seed)
         }),
@@ -188,13 +226,16 @@ fn with_case(case: Case, task: impl Task) {
 }
 
 fn cases() -> impl Iterator<Item = Case> {
-    ["sac", "td3", "sac, 3 steps", "rnd+sac", "ail+td3"].into_iter().flat_map(|learner| {
+    let offline = ["offline td3", "offline bc"];
+    let offline = offline.map(|learner| Case { learner, environments: 1, prioritised: false });
+    let playing = ["sac", "td3", "sac, 3 steps", "rnd+sac", "ail+td3"].into_iter().flat_map(|learner| {
         [(1, false), (1, true), (8, false), (8, true)].map(|(environments, prioritised)| Case {
             learner,
             environments,
             prioritised,
         })
-    })
+    });
+    playing.chain(offline)
 }
 
 /// Sets the flag at a step, as a signal would.
@@ -237,7 +278,7 @@ fn latest(directory: &Path) -> Record {
     record
 }
 
-fn run<L: Agent + Checkpoint>(
+fn run<L: Learner + Policy + Checkpoint>(
     trainer: &mut Trainer<L>,
     directory: &Path,
     stop_at: Option<u64>,
@@ -252,7 +293,11 @@ fn run<L: Agent + Checkpoint>(
 struct Cuts(Vec<u64>, u64);
 
 impl Task for Cuts {
-    fn run<L: Agent + Checkpoint>(self, case: Case, make: &dyn Fn(u64, &TrainConfig) -> Trainer<L>) {
+    fn run<L: Learner + Policy + Checkpoint>(
+        self,
+        case: Case,
+        make: &dyn Fn(u64, &TrainConfig) -> Trainer<L>,
+    ) {
         let Self(cuts, rounds) = self;
         let config = case.config(rounds);
         let straight = Scratch::new();
@@ -306,7 +351,11 @@ fn a_cut_around_the_end_of_an_episode_changes_nothing() {
 struct Extended;
 
 impl Task for Extended {
-    fn run<L: Agent + Checkpoint>(self, case: Case, make: &dyn Fn(u64, &TrainConfig) -> Trainer<L>) {
+    fn run<L: Learner + Policy + Checkpoint>(
+        self,
+        case: Case,
+        make: &dyn Fn(u64, &TrainConfig) -> Trainer<L>,
+    ) {
         let (straight, extended) = (Scratch::new(), Scratch::new());
         run(&mut make(SEED, &case.config(100)), &straight.0, None);
         run(&mut make(SEED, &case.config(50)), &extended.0, None);
@@ -338,7 +387,11 @@ fn a_run_can_be_extended() {
 struct Items;
 
 impl Task for Items {
-    fn run<L: Agent + Checkpoint>(self, case: Case, make: &dyn Fn(u64, &TrainConfig) -> Trainer<L>) {
+    fn run<L: Learner + Policy + Checkpoint>(
+        self,
+        case: Case,
+        make: &dyn Fn(u64, &TrainConfig) -> Trainer<L>,
+    ) {
         let config = case.config(230);
         let straight = Scratch::new();
         run(&mut make(SEED, &config), &straight.0, None);
@@ -414,7 +467,11 @@ fn every_item_is_needed() {
 fn another_run_is_refused_with_all_differences() {
     struct Other(Record);
     impl Task for Other {
-        fn run<L: Agent + Checkpoint>(self, case: Case, make: &dyn Fn(u64, &TrainConfig) -> Trainer<L>) {
+        fn run<L: Learner + Policy + Checkpoint>(
+            self,
+            case: Case,
+            make: &dyn Fn(u64, &TrainConfig) -> Trainer<L>,
+        ) {
             match make(SEED, &case.config(20)).load_checkpoint(&self.0) {
                 Err(Error::Record(problem)) => {
                     assert!(problem.contains("learner/state/processor"), "{problem}");
@@ -426,7 +483,11 @@ fn another_run_is_refused_with_all_differences() {
     }
     struct Save<'a>(&'a mut Record);
     impl Task for Save<'_> {
-        fn run<L: Agent + Checkpoint>(self, case: Case, make: &dyn Fn(u64, &TrainConfig) -> Trainer<L>) {
+        fn run<L: Learner + Policy + Checkpoint>(
+            self,
+            case: Case,
+            make: &dyn Fn(u64, &TrainConfig) -> Trainer<L>,
+        ) {
             let mut trainer = make(SEED, &case.config(20));
             trainer.run(&mut []).unwrap();
             *self.0 = trainer.save_checkpoint().unwrap();

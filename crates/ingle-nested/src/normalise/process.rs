@@ -4,10 +4,11 @@ use std::marker::PhantomData;
 
 use burn::tensor::{DType, Device, Tensor, TensorCreationOptions};
 use ingle_core::processor::ExplicitProcessNoise;
-use ingle_core::{Error, Metrics, Result, Rewarded, SampleProcessor};
+use ingle_core::{Metrics, Result, Rewarded, SampleProcessor};
 
 use super::NormaliseConfig;
 use crate::RunningMoments;
+use crate::observations::check_rows;
 
 /// Input normalisation over samples of type `S`, made by [`NormaliseConfig::init`].
 ///
@@ -55,22 +56,7 @@ impl<S: Rewarded> SampleProcessor for Normalise<S> {
         let mut moments = state.clone();
         moments.update(&transitions.observation);
         let processed = sample.map_observations(|observation| {
-            // Demonstrations were not looked at yet.
-            let [rows, _, width] = observation.dims();
-            if width != *size || (rows != config.population && rows != 1) {
-                return Err(Error::Shape {
-                    field: "observation",
-                    expected: format!("[{} or 1, B, {size}]", config.population),
-                    actual: observation.dims().to_vec(),
-                });
-            }
-            if observation.dtype() != moments.mean.dtype() {
-                return Err(Error::Precision {
-                    field: "observation",
-                    expected: format!("{:?}", moments.mean.dtype()),
-                    actual: format!("{:?}", observation.dtype()),
-                });
-            }
+            check_rows(&observation, config.population, *size, &moments.mean)?;
             Ok(self.observe(&moments, observation))
         })?;
         *state = moments;

@@ -16,6 +16,15 @@ pub enum DemonstrationError {
         #[source]
         problem: Box<DemonstrationError>,
     },
+    /// One episode of a dataset cannot be used.
+    #[error("{episode}: {problem}")]
+    Episode {
+        /// Its name.
+        episode: String,
+        /// What is wrong with it.
+        #[source]
+        problem: Box<DemonstrationError>,
+    },
     /// The operating system does not give the file.
     #[error("cannot be read: {0}")]
     Io(#[from] std::io::Error),
@@ -60,6 +69,18 @@ pub enum DemonstrationError {
         /// The type that came, as the file names it.
         actual: String,
     },
+    /// An `.npz`, whose flags have two meanings.
+    #[error(
+        "demonstrations.terminal: say what an .npz file's terminal flags mean: terminated, truncated or \
+         {{ time_limit = STEPS }}"
+    )]
+    Terminal,
+    /// Nobody has said the bounds of actions.
+    #[error(
+        "the file does not say the bounds of its actions: give the environment, or \
+         demonstrations.action_low and demonstrations.action_high"
+    )]
+    Bounds,
     /// There is no step in it.
     #[error("there are no steps")]
     Empty,
@@ -144,6 +165,14 @@ pub enum DemonstrationError {
 impl DemonstrationError {
     /// The same error with the file that it is about.
     pub(super) fn at(self, path: &Path) -> Self {
+        if matches!(self, Self::File { .. }) {
+            return self;
+        }
         Self::File { path: path.to_owned(), problem: Box::new(self) }
+    }
+
+    /// The same error with the episode that it is about.
+    pub(super) fn of_episode(self, name: &str) -> Self {
+        Self::Episode { episode: name.to_owned(), problem: Box::new(self) }
     }
 }

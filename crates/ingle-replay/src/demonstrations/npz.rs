@@ -1,105 +1,168 @@
-//! The `.npz` layout of Python's `imitation`: a zip archive of NumPy's arrays.
+//! The `.npz` layout of Python's `imitation`: a zip archive of NumPy's arrays, unpacked a piece at a time.
 
-use miniz_oxide::inflate::TINFLStatus;
-use miniz_oxide::inflate::core::inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
-use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
-use rawzip::{CompressionMethod, ZipArchive, ZipSliceArchive, crc32};
+use std::io::{Error as IoError, ErrorKind, Read, Seek};
 
-use super::file::{check_shape, check_size, flags, numbers};
-use super::{DemonstrationError, Recording, Spaces, Terminal};
+use miniz_oxide::inflate::stream::{InflateState, inflate};
+use miniz_oxide::{DataFormat, MZFlush, MZStatus};
+use rawzip::{CompressionMethod, ReaderAt, ZipArchive, ZipArchiveEntryWayfinder};
+
+use super::episodes::Episodes;
+use super::file::{Float, check_shape, check_size, in_pieces, numbers, read_flags};
+use super::{DemonstrationError, Demonstrations, Origin, ReadOptions, Sizes, Terminal};
+
+/// The longest header of an array that is read.
+const HEADER_LIMIT: usize = 1 << 16;
 
 pub(super) fn read(
-    bytes: &[u8],
-    spaces: Spaces<'_>,
-    terminal: Terminal,
-) -> Result<Recording, DemonstrationError> {
-    let archive = ZipArchive::from_slice(bytes).map_err(damaged)?;
-    let array = |name| Array::read(&archive, name)?.ok_or(DemonstrationError::Missing(name));
-    let ended = array("terminal")?;
+    input: impl Read + Seek,
+    options: ReadOptions<'_>,
+) -> Result<Demonstrations, DemonstrationError> {
+    let terminal = options.terminal.ok_or(DemonstrationError::Terminal)?;
+    let archive = ZipArchive::from_seekable(input, &mut buffer()).map_err(damaged)?;
+    let find = |name| find(&archive, name);
+    let entry = |name| find(name)?.ok_or(DemonstrationError::Missing(name));
+
+    let mut ended = Array::open(&archive, "terminal", entry("terminal")?)?;
     let trajectories = ended.shape.first().copied().unwrap_or(0);
     let ended = ended.flags(&[trajectories])?;
     if trajectories == 0 {
         return Err(DemonstrationError::Empty);
     }
-    let begins = array("indices")?.integers(&[trajectories - 1])?;
-    let action = array("acts")?;
-    let rows = action.shape.first().copied().unwrap_or(0);
-    let action = action.floats(rows, spaces.action())?;
-    // Every trajectory has one observation more than it has actions.
-    let observations = array("obs")?.floats(rows + trajectories, spaces.observation)?;
-    let reward = match Array::read(&archive, "rews")? {
-        Some(rewards) => Some(rewards.floats(rows, 1)?),
-        None => None,
-    };
+    let begins = Array::open(&archive, "indices", entry("indices")?)?.integers(&[trajectories - 1])?;
 
-    let o = spaces.observation;
-    let (mut observation, mut next_observation) =
-        (Vec::with_capacity(rows * o), Vec::with_capacity(rows * o));
-    let (mut terminated, mut truncated) = (vec![false; rows], vec![false; rows]);
+    let mut action = Array::open(&archive, "acts", entry("acts")?)?;
+    let mut observation = Array::open(&archive, "obs", entry("obs")?)?;
+    let sizes = Sizes::settle(options, observation.width(), None)?;
+    let rows = action.shape.first().copied().unwrap_or(0);
+    let mut episodes = Episodes { action: action.floats(rows, sizes.action())?, ..Episodes::default() };
+    drop(action);
+    // Every trajectory has one observation more than it has actions.
+    episodes.observation = observation.floats(rows.saturating_add(trajectories), sizes.observation)?;
+    drop(observation);
+    if let Some(entry) = find("rews")? {
+        episodes.reward = Some(Array::open(&archive, "rews", entry)?.floats(rows, 1)?);
+    }
+
     let mut begin = 0;
     for (trajectory, &ended) in ended.iter().enumerate() {
         let end = begins.get(trajectory).copied().unwrap_or(rows);
         if end <= begin || end > rows {
             return Err(DemonstrationError::Indices { trajectory, begin, end, rows });
         }
-        let (first, last) = (begin + trajectory, end + trajectory);
-        observation.extend_from_slice(&observations[first * o..last * o]);
-        next_observation.extend_from_slice(&observations[(first + 1) * o..(last + 1) * o]);
-        let is_termination = ended
+        let terminated = ended
             && match terminal {
                 Terminal::Terminated => true,
                 Terminal::Truncated => false,
                 Terminal::TimeLimit(limit) => end - begin < limit,
             };
-        (terminated[end - 1], truncated[end - 1]) = (is_termination, !is_termination);
+        episodes.ends.push(end);
+        episodes.terminated.push(terminated);
+        episodes.truncated.push(!terminated);
         begin = end;
     }
-    Ok(Recording { observation, action, reward, next_observation, terminated, truncated })
+    Demonstrations::checked(sizes, episodes, Origin::default())
 }
 
 fn damaged(error: impl std::fmt::Display) -> DemonstrationError {
     DemonstrationError::Format(error.to_string())
 }
 
-/// One of NumPy's arrays.
-struct Array {
+/// What a name and its entry have to fit into.
+fn buffer() -> Vec<u8> {
+    vec![0; rawzip::RECOMMENDED_BUFFER_SIZE]
+}
+
+/// The entry of an array, if the archive has it.
+fn find(
+    archive: &ZipArchive<impl ReaderAt>,
+    name: &str,
+) -> Result<Option<(CompressionMethod, ZipArchiveEntryWayfinder)>, DemonstrationError> {
+    let mut buffer = buffer();
+    let mut entries = archive.entries(&mut buffer);
+    while let Some(entry) = entries.next_entry().map_err(damaged)? {
+        if entry.file_path().as_bytes().strip_suffix(b".npy") == Some(name.as_bytes()) {
+            return Ok(Some((entry.compression_method(), entry.wayfinder())));
+        }
+    }
+    Ok(None)
+}
+
+/// One of NumPy's arrays: its header, and a reader that stands at its first element.
+struct Array<'a> {
     name: &'static str,
     element: String,
     shape: Vec<usize>,
-    bytes: Vec<u8>,
+    input: Box<dyn Read + 'a>,
+    /// The bytes of the elements, by the size of the entry.
+    bytes: u64,
 }
 
-impl Array {
-    /// The array of that name, if the archive has it.
-    fn read(
-        archive: &ZipSliceArchive<&[u8]>,
+/// DEFLATE makes at most this many bytes of one.
+const LARGEST_RATIO: u64 = 1032;
+
+impl<'a> Array<'a> {
+    fn open<R: ReaderAt>(
+        archive: &'a ZipArchive<R>,
         name: &'static str,
-    ) -> Result<Option<Self>, DemonstrationError> {
-        let mut entries = archive.entries();
-        while let Some(entry) = entries.next_entry().map_err(damaged)? {
-            if entry.file_path().as_bytes().strip_suffix(b".npy") != Some(name.as_bytes()) {
-                continue;
-            }
-            let content = archive.get_entry(entry.wayfinder()).map_err(damaged)?;
-            let bytes = unpack(name, entry.compression_method(), content.data(), content.claim_verifier())?;
-            return Self::parse(name, &bytes).map(Some);
+        (method, wayfinder): (CompressionMethod, ZipArchiveEntryWayfinder),
+    ) -> Result<Self, DemonstrationError> {
+        let entry = archive.get_entry(wayfinder).map_err(damaged)?;
+        let (begin, end) = entry.compressed_data_range();
+        if end > archive.end_offset() {
+            return Err(DemonstrationError::Format(format!("{name}: the archive is damaged")));
         }
-        Ok(None)
+        let reader = entry.reader();
+        let size = reader.claim_verifier().uncompressed_size;
+        check_size(name, size)?;
+        let (ratio, input): (_, Box<dyn Read + 'a>) = match method {
+            CompressionMethod::STORE => (1, Box::new(entry.verifying_reader(reader))),
+            CompressionMethod::DEFLATE => {
+                (LARGEST_RATIO, Box::new(entry.verifying_reader(Inflate::new(reader))))
+            }
+            other => {
+                let reason = format!(
+                    "{name}: packed by method {}, stored and deflated entries are read",
+                    other.as_u16()
+                );
+                return Err(DemonstrationError::Format(reason));
+            }
+        };
+        // A size that the data cannot unpack to takes no memory.
+        if size > (end - begin).saturating_mul(ratio) {
+            return Err(DemonstrationError::Format(format!("{name}: the archive is damaged")));
+        }
+        Self::parse(name, input, size)
     }
 
     /// The format is NumPy's: a magic string, two version bytes, the length of the header, the header (a Python
     /// dictionary), the elements.
-    fn parse(name: &'static str, bytes: &[u8]) -> Result<Self, DemonstrationError> {
+    fn parse(
+        name: &'static str,
+        mut input: Box<dyn Read + 'a>,
+        size: u64,
+    ) -> Result<Self, DemonstrationError> {
         let malformed = |what: &str| DemonstrationError::Format(format!("{name}: {what}"));
-        let rest = bytes.strip_prefix(b"\x93NUMPY").ok_or_else(|| malformed("not an array of NumPy"))?;
-        let (length, rest) = match rest {
-            [1, _, a, b, rest @ ..] => (usize::from(u16::from_le_bytes([*a, *b])), rest),
-            [2 | 3, _, a, b, c, d, rest @ ..] => (u32::from_le_bytes([*a, *b, *c, *d]) as usize, rest),
+        let mut read = |bytes: &mut [u8], what: &str| input.read_exact(bytes).map_err(|_| malformed(what));
+        let mut magic = [0; 8];
+        read(&mut magic, "not an array of NumPy")?;
+        let Some([version, _]) = magic.strip_prefix(b"\x93NUMPY") else {
+            return Err(malformed("not an array of NumPy"));
+        };
+        let (mut length, cut) = ([0; 4], "the header is cut off");
+        let before = match version {
+            1 => 2,
+            2 | 3 => 4,
             _ => return Err(malformed("an unknown version of NumPy's format")),
         };
-        let (header, data) =
-            rest.split_at_checked(length).ok_or_else(|| malformed("the header is cut off"))?;
-        let header = std::str::from_utf8(header).map_err(|_| malformed("the header is not text"))?;
+        read(&mut length[..before], cut)?;
+        let length = u32::from_le_bytes(length) as usize;
+        if length > HEADER_LIMIT {
+            return Err(malformed(cut));
+        }
+        let mut header = vec![0; length];
+        read(&mut header, cut)?;
+        let bytes = size.checked_sub((8 + before + length) as u64).ok_or_else(|| malformed(cut))?;
+        let header = std::str::from_utf8(&header).map_err(|_| malformed("the header is not text"))?;
         let value = |key: &str| {
             let after = header.split_once(&format!("'{key}':"));
             after
@@ -121,103 +184,120 @@ impl Array {
         if in_columns && shape.iter().filter(|&&size| size > 1).count() > 1 {
             return Err(malformed("it is in Fortran's order; save it with numpy.ascontiguousarray"));
         }
-        Ok(Self { name, element, shape, bytes: data.to_vec() })
+        Ok(Self { name, element, shape, input, bytes })
     }
 
-    /// The elements as `rows` rows of `width` numbers; the axes after the first are one.
-    fn floats(self, rows: usize, width: usize) -> Result<Vec<f32>, DemonstrationError> {
-        let per_row = self.shape.iter().skip(1).try_fold(1_usize, |product, &size| product.checked_mul(size));
-        if self.shape.first() != Some(&rows) || per_row != Some(width) {
+    /// The numbers of a row; the axes after the first are one.
+    fn width(&self) -> usize {
+        self.shape.iter().skip(1).fold(1, |product: usize, &size| product.saturating_mul(size))
+    }
+
+    /// The elements as `rows` rows of `width` numbers.
+    fn floats(&mut self, rows: usize, width: usize) -> Result<Vec<f32>, DemonstrationError> {
+        if self.shape.first() != Some(&rows) || self.width() != width {
             return Err(DemonstrationError::Shape {
                 array: self.name,
                 expected: format!("[{rows}, {width}]"),
-                actual: self.shape,
+                actual: self.shape.clone(),
             });
         }
-        match self.element.trim_start_matches(['<', '=']) {
-            "f4" => Ok(numbers(self.elements(4)?, f32::from_le_bytes)),
-            "f8" => Ok(numbers(self.elements(8)?, |bytes| f64::from_le_bytes(bytes) as f32)),
-            _ => Err(self.other_type("float32 or float64, little-endian")),
-        }
+        let float = match self.element.trim_start_matches(['<', '=']) {
+            "f4" => Float::F32,
+            "f8" => Float::F64,
+            _ => return Err(self.other_type("float32 or float64, little-endian")),
+        };
+        let count = self.count(float.size())?;
+        float.read_all(&mut self.input, count).map_err(|error| self.cut(&error))
     }
 
-    fn integers(self, shape: &[usize]) -> Result<Vec<usize>, DemonstrationError> {
+    fn integers(&mut self, shape: &[usize]) -> Result<Vec<usize>, DemonstrationError> {
         check_shape(self.name, &self.shape, shape)?;
         // What is negative or too large is no row of any file.
         let row = |number: i64| usize::try_from(number).unwrap_or(usize::MAX);
-        match self.element.trim_start_matches(['<', '=']) {
-            "i8" | "u8" => Ok(numbers(self.elements(8)?, |bytes| row(i64::from_le_bytes(bytes)))),
-            "i4" => Ok(numbers(self.elements(4)?, |bytes| row(i32::from_le_bytes(bytes).into()))),
-            _ => Err(self.other_type("int64 or int32, little-endian")),
-        }
+        let size = match self.element.trim_start_matches(['<', '=']) {
+            "i8" | "u8" => 8,
+            "i4" => 4,
+            _ => return Err(self.other_type("int64 or int32, little-endian")),
+        };
+        let mut integers = Vec::with_capacity(self.count(size)?);
+        let read = in_pieces(&mut self.input, integers.capacity(), size, |bytes| {
+            match size {
+                8 => integers.extend(numbers(bytes, |bytes| row(i64::from_le_bytes(bytes)))),
+                _ => integers.extend(numbers(bytes, |bytes| row(i32::from_le_bytes(bytes).into()))),
+            }
+            Ok(())
+        });
+        read.map_err(|error| self.cut(&error))?;
+        Ok(integers)
     }
 
-    fn flags(self, shape: &[usize]) -> Result<Vec<bool>, DemonstrationError> {
+    fn flags(&mut self, shape: &[usize]) -> Result<Vec<bool>, DemonstrationError> {
         check_shape(self.name, &self.shape, shape)?;
         if self.element != "|b1" {
             return Err(self.other_type("bool"));
         }
-        flags(self.name, self.elements(1)?)
+        let count = self.count(1)?;
+        read_flags(self.name, &mut self.input, count)
     }
 
-    /// The bytes, if there are as many as the shape says.
-    fn elements(&self, size: usize) -> Result<&[u8], DemonstrationError> {
-        let expected = self.shape.iter().try_fold(size, |product, &size| product.checked_mul(size));
-        if expected != Some(self.bytes.len()) {
-            let Self { name, shape, bytes, .. } = self;
-            let reason = format!("{name}: {} bytes are not an array of shape {shape:?}", bytes.len());
-            return Err(DemonstrationError::Format(reason));
+    /// The number of elements, if there are as many as the shape says.
+    fn count(&self, size: usize) -> Result<usize, DemonstrationError> {
+        let Self { name, shape, bytes, .. } = self;
+        let count = shape.iter().try_fold(1, |product: usize, &size| product.checked_mul(size));
+        match count {
+            Some(count) if (count as u64).checked_mul(size as u64) == Some(*bytes) => Ok(count),
+            _ => {
+                let reason = format!("{name}: {bytes} bytes are not an array of shape {shape:?}");
+                Err(DemonstrationError::Format(reason))
+            }
         }
-        Ok(&self.bytes)
     }
 
-    fn other_type(self, expected: &'static str) -> DemonstrationError {
-        DemonstrationError::ElementType { array: self.name, expected, actual: self.element }
+    fn cut(&self, error: &DemonstrationError) -> DemonstrationError {
+        DemonstrationError::Format(format!("{}: the archive is damaged: {error}", self.name))
+    }
+
+    fn other_type(&self, expected: &'static str) -> DemonstrationError {
+        DemonstrationError::ElementType { array: self.name, expected, actual: self.element.clone() }
     }
 }
 
-/// DEFLATE makes at most this many bytes of one.
-const LARGEST_RATIO: u64 = 1032;
+/// Unpacks DEFLATE on the way.
+struct Inflate<R> {
+    input: R,
+    packed: Box<[u8]>,
+    /// The part of `packed` that is yet to be unpacked.
+    rest: std::ops::Range<usize>,
+    state: Box<InflateState>,
+    ended: bool,
+}
 
-/// The content of an entry, checked against its size and checksum.
-fn unpack(
-    name: &str,
-    method: CompressionMethod,
-    data: &[u8],
-    claim: rawzip::ZipVerification,
-) -> Result<Vec<u8>, DemonstrationError> {
-    let size = claim.uncompressed_size;
-    check_size(name, size)?;
-    let damaged = || DemonstrationError::Format(format!("{name}: the archive is damaged"));
-    let content = match method {
-        CompressionMethod::STORE => data.to_vec(),
-        CompressionMethod::DEFLATE => {
-            // A size that the data cannot unpack to takes no memory.
-            if size > LARGEST_RATIO * data.len() as u64 {
-                return Err(damaged());
-            }
-            let mut content = vec![0; size as usize];
-            let mut decompressor = Box::<DecompressorOxide>::default();
-            let (status, _, written) = decompress(
-                &mut decompressor,
-                data,
-                &mut content,
-                0,
-                TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF,
-            );
-            if status != TINFLStatus::Done || written != content.len() {
-                return Err(damaged());
-            }
-            content
-        }
-        other => {
-            let reason =
-                format!("{name}: packed by method {}, stored and deflated entries are read", other.as_u16());
-            return Err(DemonstrationError::Format(reason));
-        }
-    };
-    if content.len() as u64 != size || crc32(&content) != claim.crc {
-        return Err(damaged());
+impl<R: Read> Inflate<R> {
+    fn new(input: R) -> Self {
+        let state = Box::new(InflateState::new(DataFormat::Raw));
+        Self { input, packed: vec![0; 1 << 15].into(), rest: 0..0, state, ended: false }
     }
-    Ok(content)
+}
+
+impl<R: Read> Read for Inflate<R> {
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        while !self.ended && !bytes.is_empty() {
+            if self.rest.is_empty() {
+                self.rest = 0..self.input.read(&mut self.packed)?;
+            }
+            let input = &self.packed[self.rest.clone()];
+            let result = inflate(&mut self.state, input, bytes, MZFlush::None);
+            self.rest.start += result.bytes_consumed;
+            match result.status {
+                Ok(status) => self.ended = status == MZStatus::StreamEnd,
+                Err(error) => {
+                    return Err(IoError::new(ErrorKind::InvalidData, format!("{error:?}")));
+                }
+            }
+            if result.bytes_written > 0 {
+                return Ok(result.bytes_written);
+            }
+        }
+        Ok(0)
+    }
 }

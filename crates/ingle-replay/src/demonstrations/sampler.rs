@@ -58,25 +58,28 @@ impl DemonstrationConfig {
         };
         // Not the replay's stream: beside a replay of the same seed, the indices of both would go hand in hand.
         let mut replay = UniformReplay::new(&config, derive_seed(seed, "demonstrations"), device)?;
-        let steps = &demonstrations.steps;
-        let discount: Vec<f32> = steps
-            .terminated
-            .iter()
-            .map(|&terminated| if terminated { 0.0 } else { self.gamma as f32 })
-            .collect();
         let none = vec![0.0; rows];
-        let reward = if self.use_rewards { steps.reward.as_ref().unwrap_or(&none) } else { &none };
-        replay.insert(
-            0,
-            Rows {
-                observation: &steps.observation,
-                action: &demonstrations.canonical_actions(),
-                reward,
-                discount: &discount,
-                truncated: &steps.truncated,
-                next_observation: &steps.next_observation,
-            },
-        )?;
+        // A trajectory at a time, so that no second copy of all of them is made on the way.
+        for trajectory in demonstrations.trajectories() {
+            let steps = trajectory.len();
+            let mut discount = vec![self.gamma as f32; steps];
+            let mut truncated = vec![false; steps];
+            truncated[steps - 1] = trajectory.truncated;
+            if trajectory.terminated {
+                discount[steps - 1] = 0.0;
+            }
+            replay.insert(
+                0,
+                Rows {
+                    observation: trajectory.observation,
+                    action: &demonstrations.canonical(trajectory.action),
+                    reward: trajectory.reward.filter(|_| self.use_rewards).unwrap_or(&none[..steps]),
+                    discount: &discount,
+                    truncated: &truncated,
+                    next_observation: trajectory.next_observation,
+                },
+            )?;
+        }
         Ok(DemonstrationSampler { replay })
     }
 

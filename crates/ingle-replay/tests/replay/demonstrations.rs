@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use ingle_core::{Checkpoint, Error, Keys, Sampler};
 use ingle_replay::demonstrations::{
-    DemonstrationConfig, DemonstrationError, Demonstrations, Recording, SIZE_LIMIT, Spaces, Terminal,
+    DemonstrationConfig, DemonstrationError, Demonstrations, Origin, ReadOptions, Recording, SIZE_LIMIT,
+    Spaces, Terminal,
 };
 use ingle_replay::{ReplayConfig, Rows, UniformReplay, WithDemonstrations};
 use proptest::prelude::*;
@@ -37,6 +38,11 @@ fn recording() -> Recording {
         terminated: vec![false, false, true, false, false],
         truncated: vec![false, false, false, false, true],
     }
+}
+
+/// How the small `.npz` is read.
+fn npz(terminal: Terminal) -> ReadOptions<'static> {
+    ReadOptions { terminal: Some(terminal), ..SMALL.into() }
 }
 
 fn small() -> Demonstrations {
@@ -77,7 +83,7 @@ fn the_shipped_episodes_obey_the_dynamics() {
 
 #[test]
 fn imitations_layout_is_read_and_the_flag_means_what_it_is_said_to() {
-    let read = |terminal| Demonstrations::from_imitation(&imitation(), SMALL, terminal).unwrap();
+    let read = |terminal| Demonstrations::from_bytes(&imitation(), npz(terminal)).unwrap();
     // The second trajectory has no flag: a fragment, truncated whatever the flag means.
     assert_eq!(read(Terminal::Terminated), small());
     assert_eq!(read(Terminal::TimeLimit(4)), small());
@@ -94,11 +100,11 @@ fn imitations_layout_is_read_and_the_flag_means_what_it_is_said_to() {
 #[test]
 fn what_is_written_reads_back() {
     let bytes = small().to_safetensors().unwrap();
-    assert_eq!(Demonstrations::from_safetensors(&bytes, SMALL).unwrap(), small());
+    assert_eq!(Demonstrations::from_bytes(&bytes, SMALL).unwrap(), small());
     let without = Recording { reward: None, ..recording() };
     let without = Demonstrations::new(SMALL, without).unwrap();
     let bytes = without.to_safetensors().unwrap();
-    assert_eq!(Demonstrations::from_safetensors(&bytes, SMALL).unwrap(), without);
+    assert_eq!(Demonstrations::from_bytes(&bytes, SMALL).unwrap(), without);
 }
 
 type Arrays = BTreeMap<&'static str, (Dtype, Vec<usize>, Vec<u8>)>;
@@ -132,12 +138,12 @@ fn safetensors_of(arrays: &Arrays) -> Vec<u8> {
 fn refusal(change: impl FnOnce(&mut Arrays)) -> String {
     let mut arrays = arrays();
     change(&mut arrays);
-    Demonstrations::from_safetensors(&safetensors_of(&arrays), SMALL).unwrap_err().to_string()
+    Demonstrations::from_bytes(&safetensors_of(&arrays), SMALL).unwrap_err().to_string()
 }
 
 #[test]
 fn other_arrays_than_the_layouts_are_refused() {
-    let read = Demonstrations::from_safetensors(&safetensors_of(&arrays()), SMALL).unwrap();
+    let read = Demonstrations::from_bytes(&safetensors_of(&arrays()), SMALL).unwrap();
     assert_eq!(read, small(), "float64 is read as float32");
     assert_eq!(refusal(|arrays| drop(arrays.remove("action"))), "there is no array `action`");
     assert_eq!(refusal(|arrays| drop(arrays.remove("terminated"))), "there is no array `terminated`");
@@ -167,10 +173,10 @@ fn other_arrays_than_the_layouts_are_refused() {
     assert_eq!(empty, "there are no steps");
     // The environment's sizes decide, not the file's.
     let other = Spaces { observation: 3, ..SMALL };
-    let error = Demonstrations::from_safetensors(&safetensors_of(&arrays()), other).unwrap_err();
+    let error = Demonstrations::from_bytes(&safetensors_of(&arrays()), other).unwrap_err();
     assert_eq!(error.to_string(), "observation: expected [5, 3], got [5, 2]");
     let other = Spaces { action_low: &[-2.0, -2.0], action_high: &[2.0, 2.0], ..SMALL };
-    let error = Demonstrations::from_safetensors(&safetensors_of(&arrays()), other).unwrap_err();
+    let error = Demonstrations::from_bytes(&safetensors_of(&arrays()), other).unwrap_err();
     assert_eq!(error.to_string(), "action: expected [5, 2], got [5, 1]");
 }
 
@@ -274,7 +280,7 @@ fn entries() -> BTreeMap<&'static str, Vec<u8>> {
 
 #[test]
 fn stored_entries_are_read_too() {
-    let read = Demonstrations::from_imitation(&zip(&entries()), SMALL, Terminal::Terminated).unwrap();
+    let read = Demonstrations::from_bytes(&zip(&entries()), npz(Terminal::Terminated)).unwrap();
     let expected = Demonstrations::new(SMALL, Recording { reward: None, ..recording() }).unwrap();
     assert_eq!(read, expected);
 }
@@ -287,7 +293,7 @@ fn bad_npz_files_are_refused() {
             Some(content) => drop(entries.insert(name, content)),
             None => drop(entries.remove(name)),
         }
-        Demonstrations::from_imitation(&zip(&entries), SMALL, Terminal::Terminated).unwrap_err().to_string()
+        Demonstrations::from_bytes(&zip(&entries), npz(Terminal::Terminated)).unwrap_err().to_string()
     };
     let observations = bytes((0..14).map(|n| f64::from(n).to_le_bytes()));
     let index = |begin: i64| Some(array("<i8", "(1,)", &begin.to_le_bytes()));
@@ -363,8 +369,7 @@ fn a_size_that_an_entry_cannot_have_takes_no_memory() {
         let mut bytes = imitation();
         let entry = bytes.windows(4).position(|window| window == b"PK\x01\x02").unwrap();
         bytes[entry + 24..entry + 28].copy_from_slice(&size.to_le_bytes());
-        let error =
-            Demonstrations::from_imitation(&bytes, SMALL, Terminal::Truncated).unwrap_err().to_string();
+        let error = Demonstrations::from_bytes(&bytes, npz(Terminal::Truncated)).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
 }
@@ -379,28 +384,25 @@ fn files_that_cannot_be_are_named() {
     // A sparse file: nothing of it is on the disk, and nothing of it is read.
     let large = directory.join("large.npz");
     File::create(&large).unwrap().set_len(SIZE_LIMIT + 1).unwrap();
-    let error = Demonstrations::read_imitation(&large, SMALL, Terminal::Truncated).unwrap_err().to_string();
+    let error = Demonstrations::read(&large, npz(Terminal::Truncated)).unwrap_err().to_string();
     assert!(error.contains("large.npz: the file has 1073741825 bytes, at most 1073741824"), "{error}");
     let wrong = directory.join("wrong.safetensors");
     std::fs::write(&wrong, imitation()).unwrap();
     let error = Demonstrations::read(&wrong, SMALL).unwrap_err().to_string();
-    assert!(error.contains("wrong.safetensors: not readable"), "{error}");
+    assert!(error.contains("wrong.safetensors: demonstrations.terminal"), "{error}");
     std::fs::remove_dir_all(&directory).unwrap();
 }
 
-/// Reads damaged bytes as both formats: nothing may panic. Whether they are accepted is the format's checksums' business.
-fn read_damaged(bytes: &[u8]) -> [Result<Demonstrations, DemonstrationError>; 2] {
-    [
-        Demonstrations::from_safetensors(bytes, SMALL),
-        Demonstrations::from_imitation(bytes, SMALL, Terminal::Terminated),
-    ]
+/// Reads damaged bytes: nothing may panic. Whether they are accepted is the format's checksums' business.
+fn read_damaged(bytes: &[u8]) -> Result<Demonstrations, DemonstrationError> {
+    Demonstrations::from_bytes(bytes, npz(Terminal::Terminated))
 }
 
 #[test]
 fn a_file_cut_anywhere_is_refused() {
     for whole in [small().to_safetensors().unwrap(), imitation(), zip(&entries())] {
         for length in 0..whole.len() {
-            assert!(read_damaged(&whole[..length]).iter().all(Result::is_err), "cut at {length}");
+            assert!(read_damaged(&whole[..length]).is_err(), "cut at {length}");
         }
     }
 }
@@ -419,7 +421,7 @@ proptest! {
             let place = place.index(bytes.len());
             bytes[place] = value;
         }
-        for demonstrations in read_damaged(&bytes).into_iter().flatten() {
+        if let Ok(demonstrations) = read_damaged(&bytes) {
             // What is accepted has kept the promises.
             prop_assert!(demonstrations.canonical_actions().iter().all(|action| (-1.0..=1.0).contains(action)));
         }
@@ -432,8 +434,163 @@ proptest! {
         // The first entry's elements, after the header: `acts`.
         let place = start + place.index(80);
         bytes[place] ^= 1 << bit;
-        prop_assert!(Demonstrations::from_imitation(&bytes, SMALL, Terminal::Terminated).is_err());
+        prop_assert!(Demonstrations::from_bytes(&bytes, npz(Terminal::Terminated)).is_err());
     }
+}
+
+fn minari(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/minari").join(name)
+}
+
+/// `expected.safetensors` holds the same steps, which the script that made the fixtures wrote by other libraries.
+#[test]
+fn datasets_of_minari_are_read() {
+    let expected = Demonstrations::read(&minari("expected.safetensors"), PENDULUM).unwrap();
+    let ends: Vec<_> = expected.trajectories().map(|t| (t.len(), t.terminated, t.truncated)).collect();
+    assert_eq!(ends, [(30, false, true), (20, true, false), (30, true, true), (10, false, true)]);
+
+    let folder = Demonstrations::read(&minari("pendulum"), ReadOptions::default()).unwrap();
+    assert_eq!(folder.spaces(), PENDULUM, "metadata.json says the bounds");
+    let origin = Origin {
+        environment: Some("Pendulum-v1".into()),
+        source: Some("Minari pendulum-v0, policy random, code https://example.org/record_minari.py".into()),
+        licence: None,
+    };
+    assert_eq!(folder.origin(), &origin);
+    assert_eq!(folder.with_origin(Origin::default()), expected);
+    let file = minari("pendulum/data/main_data.hdf5");
+    for read in [
+        Demonstrations::read(&minari("pendulum/data"), PENDULUM),
+        Demonstrations::read(&file, ReadOptions::default()),
+        // Packed by gzip and lzf in several chunks, observations in float64, no metadata.
+        Demonstrations::read(&minari("packed.hdf5"), PENDULUM),
+        Demonstrations::from_bytes(&std::fs::read(&file).unwrap(), PENDULUM),
+    ] {
+        assert_eq!(read.unwrap().sha256(), expected.sha256());
+    }
+    let (mean, deviation) = expected.observation_moments();
+    let speeds: Vec<f64> =
+        expected.trajectories().flat_map(|t| t.observation.chunks(3)).map(|o| o[2].into()).collect();
+    let average = speeds.iter().sum::<f64>() / 90.0;
+    let variance = speeds.iter().map(|speed| (speed - average).powi(2)).sum::<f64>() / 90.0;
+    assert!((mean[2] - average).abs() < 1e-12 && (deviation[2] - variance.sqrt()).abs() < 1e-12);
+}
+
+#[test]
+fn other_datasets_of_minari_are_refused_in_one_line() {
+    let refusal = |path: &str, options: ReadOptions<'_>| {
+        let error = Demonstrations::read(&minari(path), options).unwrap_err().to_string();
+        assert!(error.contains("minari") && error.lines().count() == 1, "{error}");
+        error
+    };
+    for (path, options, part) in [
+        ("dictionaries", PENDULUM.into(), "observation_space: Dict spaces are not read, only Box"),
+        ("packed.hdf5", ReadOptions::default(), "does not say the bounds of its actions"),
+        ("", PENDULUM.into(), "a folder without data/main_data.hdf5 is no dataset of Minari"),
+        (
+            "pendulum",
+            ReadOptions { observation: Some(4), ..PENDULUM.into() },
+            "main_data.hdf5: episode_0: observations: expected [31, 4], got [31, 3]",
+        ),
+        (
+            "pendulum",
+            ReadOptions { action_bounds: Some((&[-1.0], &[1.0])), ..PENDULUM.into() },
+            "main_data.hdf5: trajectory 0, row 2, action, element 0: -1.836106 is outside [-1, 1]",
+        ),
+    ] {
+        let error = refusal(path, options);
+        assert!(error.contains(part), "{error}");
+    }
+    let bytes = std::fs::read(minari("dictionaries/data/main_data.hdf5")).unwrap();
+    let error = Demonstrations::from_bytes(&bytes, PENDULUM).unwrap_err().to_string();
+    assert!(error.contains("episode_0: not readable: observations: a dictionary or tuple"), "{error}");
+}
+
+#[test]
+fn a_damaged_dataset_of_minari_is_refused_without_a_panic() {
+    let whole = std::fs::read(minari("packed.hdf5")).unwrap();
+    let expected = Demonstrations::from_bytes(&whole, PENDULUM).unwrap();
+    for length in (0..whole.len()).step_by(997) {
+        assert!(Demonstrations::from_bytes(&whole[..length], PENDULUM).is_err(), "cut at {length}");
+    }
+    let mut stream = ingle_core::random::RandomStream::new(5, 0);
+    let (mut refused, mut changed) = (0, 0);
+    for _ in 0..2000 {
+        let mut bytes = whole.clone();
+        for _ in 0..=stream.index(4) {
+            let place = stream.index(bytes.len());
+            bytes[place] = stream.index(256) as u8;
+        }
+        match Demonstrations::from_bytes(&bytes, PENDULUM) {
+            Err(_) => refused += 1,
+            // HDF5 has no checksum of its data unless one is asked for.
+            Ok(read) => changed += usize::from(read != expected),
+        }
+    }
+    println!("{refused} of 2000 damaged files refused, {changed} read with other numbers");
+    assert!(refused > 200);
+}
+
+/// A flag in the middle of an episode, and shapes that the file is too small for, written by the library itself.
+#[test]
+fn an_episode_that_goes_on_after_its_end_and_arrays_too_large_for_the_file_are_refused() {
+    let file = |flags: &[u8], chunk: u64, rows: u64| {
+        let mut builder = hdf5_pure::FileBuilder::new();
+        let mut group = builder.create_group("episode_0");
+        group.create_dataset("observations").with_f32_data(&[0.0; 8]).with_shape(&[4, 2]);
+        group
+            .create_dataset("actions")
+            .with_f32_data(&[0.0; 3])
+            .with_shape(&[3])
+            .with_maxshape(&[hdf5_pure::MaxExtent::Unlimited])
+            .with_chunks(&[chunk]);
+        group.create_dataset("rewards").with_f64_data(&[0.0; 3]).with_shape(&[rows]);
+        group.create_dataset("terminations").with_u8_data(flags).with_shape(&[3]);
+        group.create_dataset("truncations").with_u8_data(&[0; 3]).with_shape(&[3]);
+        builder.add_group(group.finish());
+        builder.finish().unwrap()
+    };
+    let read = |bytes: Vec<u8>| Demonstrations::from_bytes(&bytes, SMALL).map_err(|error| error.to_string());
+    let whole = read(file(&[0; 3], 3, 3)).unwrap();
+    let trajectory = whole.trajectories().next().unwrap();
+    assert!(trajectory.truncated && !trajectory.terminated, "one without flags was not played to its end");
+    assert_eq!(
+        read(file(&[0, 1, 0], 3, 3)).unwrap_err(),
+        "episode_0: not readable: terminations: set at row 1, before the last of 3 rows"
+    );
+    assert_eq!(
+        read(file(&[0, 0, 2], 3, 3)).unwrap_err(),
+        "episode_0: not readable: terminations: 2 is neither 0 nor 1"
+    );
+    let error = read(file(&[0, 0, 1], 1 << 23, 3)).unwrap_err();
+    assert!(error.contains("a chunk of actions has 33554432 bytes, at most 16777216"), "{error}");
+}
+
+#[test]
+fn the_hash_is_of_the_steps_and_of_nothing_else() {
+    let other = small().with_origin(Origin { licence: Some("MIT".into()), ..Origin::default() });
+    assert_eq!(other.sha256(), small().sha256());
+    let written =
+        Demonstrations::from_bytes(&other.to_safetensors().unwrap(), ReadOptions::default()).unwrap();
+    assert_eq!(written, other, "bounds and origin are in the file");
+    let mut hashes = vec![small().sha256()];
+    for change in [
+        (|recording: &mut Recording| recording.observation[0] = 0.5) as fn(&mut Recording),
+        |recording| recording.next_observation[4] = 0.5,
+        |recording| recording.action[0] = 0.5,
+        |recording| recording.reward.as_mut().unwrap()[0] = 0.0,
+        |recording| recording.reward = None,
+        |recording| recording.truncated[2] = true,
+        |recording| recording.truncated[3] = true,
+    ] {
+        let mut recording = recording();
+        change(&mut recording);
+        hashes.push(Demonstrations::new(SMALL, recording).unwrap().sha256());
+    }
+    let count = hashes.len();
+    hashes.sort();
+    hashes.dedup();
+    assert_eq!(hashes.len(), count);
 }
 
 fn numbers(keys: Option<Keys>) -> Vec<u64> {

@@ -9,8 +9,10 @@ mod prioritised;
 use std::collections::VecDeque;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use ingle_core::{Error, Feedback, Keys, Sampler};
-use ingle_replay::{Data, Priorities, PrioritisedReplay, RateLimiter, ReplayConfig, Rows, UniformReplay};
+use ingle_core::{Error, Feedback, Keys, Sampler, Transitions};
+use ingle_replay::{
+    Data, Insert, Priorities, PrioritisedReplay, RateLimiter, ReplayConfig, Rows, UniformReplay,
+};
 use proptest::prelude::*;
 
 const OBSERVATION: usize = 3;
@@ -25,7 +27,7 @@ fn replay(capacity: usize, batch: usize) -> UniformReplay {
 }
 
 /// Rows `numbers`, in which every element tells which row and field it belongs to.
-fn insert(replay: &mut UniformReplay, member: usize, numbers: std::ops::Range<u64>) -> Result<(), Error> {
+fn insert(replay: &mut impl Insert, member: usize, numbers: std::ops::Range<u64>) -> Result<(), Error> {
     let field = |offset: f32, width: usize| -> Vec<f32> {
         numbers.clone().flat_map(|n| (0..width).map(move |i| n as f32 + offset + 0.01 * i as f32)).collect()
     };
@@ -47,7 +49,7 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 }
 
 /// The numbers of the sampled rows, after checking that each row's fields belong together and fit its key.
-fn sampled(replay: &mut UniformReplay) -> Vec<u64> {
+fn sampled(replay: &mut impl Sampler<Sample = Transitions>) -> Vec<u64> {
     let sample = replay.sample().unwrap();
     let keys = known(&sample.keys.clone().unwrap());
     let [members, batch, _] = sample.observation.dims();
@@ -202,6 +204,27 @@ fn members_with_own_data_sample_only_their_own() {
     let keys = sampled(&mut replay);
     assert!(keys[16..].iter().all(|&key| key < 3));
     assert!(matches!(insert(&mut replay, 2, 0..1), Err(Error::Config(_))));
+}
+
+/// What a population plays together, every member learns from.
+#[test]
+fn members_that_share_their_data_insert_into_one_ring() {
+    let shared = ReplayConfig { population: 3, data: Data::Shared, ..config(50, 200) };
+    let mut uniform = UniformReplay::new(&shared, 0, &Device::flex()).unwrap();
+    let mut prioritised = PrioritisedReplay::new(&shared, Priorities::default(), 0, &Device::flex()).unwrap();
+    for member in 0..3 {
+        let row = member as u64;
+        insert(&mut uniform, member, row..row + 1).unwrap();
+        insert(&mut prioritised, member, row..row + 1).unwrap();
+    }
+    assert_eq!((uniform.len(), uniform.inserted(), prioritised.len()), (3, 3, 3));
+    for keys in [sampled(&mut uniform), sampled(&mut prioritised)] {
+        for own in keys.chunks(200) {
+            assert!((0..3).all(|key| own.contains(&key)), "every member draws every row");
+        }
+    }
+    assert!(matches!(insert(&mut uniform, 3, 0..1), Err(Error::Config(_))));
+    assert!(matches!(insert(&mut prioritised, 3, 0..1), Err(Error::Config(_))));
 }
 
 #[test]

@@ -10,9 +10,10 @@ use ingle::nested::normalise::NormaliseConfig;
 use ingle::nested::rnd::RndConfig;
 use ingle::nested::scale::ScaleConfig;
 use ingle::nested::sqil::SqilConfig;
+use ingle::nested::standardise::StandardiseConfig;
 use ingle::pretraining::hand_over;
 use ingle::processor::FromFn;
-use ingle::replay::demonstrations::{DemonstrationConfig, Demonstrations, Spaces};
+use ingle::replay::demonstrations::{DemonstrationConfig, Demonstrations, ReadOptions, Spaces};
 use ingle::replay::{
     Insert, Mixed, NStepReplay, Priorities, PrioritisedReplay, ReplayConfig, Rows, UniformReplay,
     WithDemonstrations,
@@ -20,7 +21,8 @@ use ingle::replay::{
 use ingle::sac::SacConfig;
 use ingle::td3::Td3Config;
 use ingle::{
-    CoreLearner, ImitationSample, Learner, LearnerCore, NStep, Nested, Result, Rewarded, Transitions,
+    CoreLearner, ImitationSample, Learner, LearnerCore, NStep, Nested, Result, Rewarded, TrainConfig,
+    Trainer, Transitions,
 };
 use ingle_testing::device;
 use ingle_testing::fakes::Queue;
@@ -138,6 +140,25 @@ fn demonstrations() -> Result<(), Box<dyn std::error::Error>> {
     let mut learner = learner;
     learner.step()?;
     assert!(sampler.rl.is_empty());
+    Ok(())
+}
+
+#[test]
+fn offline() -> Result<(), Box<dyn std::error::Error>> {
+    let (seed, device) = (0, device());
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../demonstrations/pendulum.safetensors"));
+    let evaluation = Vec::new();
+    let config = TrainConfig { steps: 3, ..TrainConfig::default() };
+
+    let demonstrations = Demonstrations::read(path, ReadOptions::default())?;
+    let (mean, deviation) = demonstrations.observation_moments();
+    let td3_bc = Nested {
+        processor: StandardiseConfig { mean, deviation, ..StandardiseConfig::default() }.init(3)?,
+        direct: Td3Config { behaviour_cloning: Some(2.5.into()), ..Td3Config::default() }.init(3, 1)?,
+    };
+    let sampler = DemonstrationConfig::default().init(&demonstrations, seed, &device)?;
+    let learner = CoreLearner::new(td3_bc, sampler, seed, &device)?;
+    Trainer::offline(learner, evaluation, config, seed)?.run(&mut [])?;
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use ingle::nested::normalise::{Normalise, NormaliseConfig};
 use ingle::nested::rnd::{Rnd, RndConfig};
 use ingle::nested::scale::{Scale, ScaleConfig};
 use ingle::nested::sqil::{Sqil, SqilConfig};
+use ingle::nested::standardise::{Standardise, StandardiseConfig};
 use ingle::nested::{ImitationSample, RunningMoments};
 use ingle::processor::FromFn;
 use ingle::sac::SacConfig;
@@ -182,6 +183,71 @@ fn normalising_nests_obey_the_laws() {
     check_all(&Subject::new("normalise+rnd+sac", normalise_rnd_sac), DType::F32, &device());
     let normalise_ail_td3 = |m: &[usize]| nested(normalise(m), nested(dac(m), td3(m)));
     check_all(&Subject::new("normalise+ail+td3", normalise_ail_td3), DType::F32, &device());
+}
+
+fn standardise<S>(members: &[usize]) -> Standardise<S> {
+    let (mean, deviation) = (vec![0.5, -1.0, 2.0], vec![0.0, 2.0, 0.1]);
+    StandardiseConfig { population: members.len(), mean, deviation, ..StandardiseConfig::default() }
+        .init(3)
+        .unwrap()
+}
+
+#[test]
+fn standardised_nests_obey_the_laws() {
+    // TD3+BC as its paper has it.
+    check_all(
+        &Subject::new("standardise+td3", |m: &[usize]| nested(standardise(m), td3(m))),
+        DType::F32,
+        &device(),
+    );
+    let stacked = |m: &[usize]| nested(standardise(m), nested(gail(m), sac(m)));
+    check_all(&Subject::new("standardise+ail+sac", stacked), DType::F32, &device());
+}
+
+/// `(x − mean) / (deviation + 1e-3)`, of everything that is an observation, learned from and acted on alike.
+#[test]
+fn observations_are_standardised_by_the_given_moments() {
+    let device = device();
+    let processor = standardise::<ImitationSample<Transitions>>(&[0, 1]);
+    let mut state = processor.init(0, &device).unwrap();
+    let before = state.save().unwrap();
+    let row = |shift: f32| Tensor::<3>::from_floats([[[0.501 + shift, 1.0, 2.101]]], &device);
+    let expected = [1.0, 2.0 / 2.001, 0.101 / 0.101];
+    let close = |x: &Tensor<3>, expected: [f64; 3]| {
+        for (actual, expected) in values(x).chunks(3).flatten().zip(expected.iter().cycle()) {
+            assert!((actual - expected).abs() < 1e-4, "{actual} {expected}");
+        }
+    };
+    let own = Transitions {
+        observation: row(0.0),
+        action: Tensor::zeros([1, 1, 2], &device),
+        reward: Tensor::zeros([1, 1], &device),
+        discount: Tensor::zeros([1, 1], &device),
+        next_observation: row(0.001),
+        importance_weight: None,
+        keys: None,
+    };
+    let demonstrations = Transitions { observation: row(0.002), ..own.clone() };
+    let (sample, _) = processor.process(&mut state, ImitationSample { rl: own, demonstrations }).unwrap();
+    close(&sample.rl.observation, expected);
+    assert_eq!(sample.rl.observation.dims(), [2, 1, 3]);
+    close(&sample.rl.next_observation, [2.0, expected[1], expected[2]]);
+    close(&sample.demonstrations.observation, [3.0, expected[1], expected[2]]);
+    close(&processor.observe(&state, row(0.0)), expected);
+    assert_eq!(state.save().unwrap(), before, "moments of a data set do not change");
+
+    // Without moments nothing is changed: a state that is loaded brings them.
+    let bare = StandardiseConfig { population: 2, ..StandardiseConfig::default() }
+        .init::<ImitationSample<Transitions>>(3)
+        .unwrap();
+    let mut loaded = bare.init(0, &device).unwrap();
+    assert_eq!(values(&bare.observe(&loaded, row(0.0)))[..3], values(&row(0.0))[..]);
+    loaded.load(&before).unwrap();
+    close(&bare.observe(&loaded, row(0.0)), expected);
+    for (mean, deviation) in [(vec![0.0; 2], vec![]), (vec![f64::NAN; 3], vec![]), (vec![], vec![-1.0; 3])] {
+        let config = StandardiseConfig { mean, deviation, ..StandardiseConfig::default() };
+        assert!(config.init::<Transitions>(3).is_err());
+    }
 }
 
 /// What the core learns from and what it acts on are normalised alike.

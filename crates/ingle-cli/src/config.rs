@@ -25,6 +25,7 @@ const FREE: &[&str] = &[
     "train.steps",
     "train.max_updates",
     "train.target_return",
+    "train.max_skipped_updates",
     "train.checkpoint_interval",
     "train.checkpoints",
 ];

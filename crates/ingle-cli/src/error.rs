@@ -86,6 +86,11 @@ impl CliError {
                 | TrainError::Locked { .. },
             ) => 2,
             Self::Stopped { signal, .. } => 128 + signal,
+            Self::Train(
+                TrainError::NotFinite { .. }
+                | TrainError::ActionNotFinite { .. }
+                | TrainError::Diverged { .. },
+            ) => 6,
             Self::Device(_) => 3,
             Self::Train(TrainError::Learner(ingle::Error::Execution(reason))) => {
                 if reason.to_lowercase().contains("memory") { 4 } else { 5 }

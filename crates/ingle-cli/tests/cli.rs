@@ -448,6 +448,29 @@ fn bad_input_is_named_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_learner_that_diverges_stops_with_a_code_of_its_own() {
+    let scratch = Scratch::new();
+    for (key, reason) in [
+        ("sac.critic_learning_rate", "the learner stands still at step 90: its last"),
+        ("sac.actor_learning_rate", "the policy of member 0 acts with a number that is not finite"),
+    ] {
+        let run = scratch.path(key);
+        let rate = format!("{key}=1e30");
+        let settings =
+            ["--set", &rate, "--set", "train.log_interval=10", "--set", "train.max_skipped_updates=30"];
+        let output = ingle(
+            &[&["train", "sac", "--env", "pendulum", "--run", &run], &TINY[..], &settings].concat(),
+            &scratch.0,
+        );
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(6), "{errors}");
+        assert!(errors.contains(reason), "{errors}");
+        let stopped = std::fs::read_to_string(Path::new(&run).join("stopped.txt")).unwrap();
+        assert!(stopped.starts_with(reason) && stopped.lines().count() == 1, "{stopped}");
+    }
+}
+
+#[test]
 fn a_damaged_run_is_refused() {
     let scratch = Scratch::new();
     let run = scratch.path("run");

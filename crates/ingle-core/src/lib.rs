@@ -34,6 +34,7 @@
 pub mod bc;
 mod error;
 pub mod gradient;
+pub mod guard;
 #[cfg(feature = "flex")]
 mod host;
 pub mod learner;

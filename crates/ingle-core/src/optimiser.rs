@@ -3,6 +3,7 @@
 use burn::tensor::{Tensor, TensorCreationOptions, TensorData};
 use serde::{Deserialize, Serialize};
 
+use crate::guard::Guard;
 use crate::state::{State, Visitor};
 
 /// Adam's constants (Kingma & Ba 2014, arXiv:1412.6980), with `PyTorch`'s rule and defaults:
@@ -58,28 +59,38 @@ impl Trainable {
         }
     }
 
-    /// One Adam step on all parameters at once, for their gradient `[P, N]`.
-    pub fn step(&mut self, adam: &Adam, gradient: Tensor<2>) {
+    /// One Adam step on all parameters at once, for their gradient `[P, N]`. Members that the guard holds, or holds from
+    /// here on because of this gradient, stay as they are.
+    pub fn step(&mut self, adam: &Adam, gradient: Tensor<2>, guard: &mut Guard) {
         let Adam { beta_1, beta_2, epsilon, max_gradient_norm } = *adam;
+        guard.watch_gradient(&self.parameters, &gradient);
         let gradient = match max_gradient_norm {
             Some(limit) => clip_by_global_norm(gradient, limit),
             None => gradient,
         };
-        self.gradient_weight.inplace(|weight| weight.mul_scalar(beta_1).add_scalar(1.0));
-        self.square_weight.inplace(|weight| weight.mul_scalar(beta_2).add_scalar(1.0));
 
         #[cfg(feature = "flex")]
-        if crate::host::optimiser::adam(self, adam, &gradient).is_some() {
+        if crate::host::optimiser::adam(self, adam, &gradient, guard).is_some() {
             return;
         }
-        self.gradient_sum.inplace(|sum| sum.mul_scalar(beta_1).add(gradient.clone()));
-        self.square_sum.inplace(|sum| sum.mul_scalar(beta_2).add(gradient.clone() * gradient));
+        // Of a member that is held, nothing decays, nothing is added, and the rate is 0. Of the others every number is
+        // what it would be without a guard: a product with 1 and a sum with 0.
+        let held = guard.held_as_numbers();
+        let moves = held.clone().neg().add_scalar(1.0);
+        let gradient = gradient.mask_fill(guard.held(), 0.0);
+        let [beta_1, beta_2] = [beta_1, beta_2].map(|beta| moves.clone().mul_scalar(beta) + held.clone());
+        self.gradient_weight.inplace(|weight| weight * beta_1.clone() + moves.clone());
+        self.square_weight.inplace(|weight| weight * beta_2.clone() + moves.clone());
+        self.gradient_sum.inplace(|sum| sum * beta_1 + gradient.clone());
+        self.square_sum.inplace(|sum| sum * beta_2 + gradient.clone() * gradient);
 
         // m̂ / (√v̂ + ε) with the weights taken out of the pass over all parameters:
         // (s₁ / w₁) / (√(s₂ / w₂) + ε) = √w₂ / w₁ · s₁ / (√s₂ + ε √w₂).
         let root_weight = self.square_weight.clone().sqrt();
-        let rate = self.learning_rate.clone() * root_weight.clone() / self.gradient_weight.clone();
-        let root = self.square_sum.clone().sqrt() + root_weight.mul_scalar(epsilon);
+        // Before a member's first step the weights are 0.
+        let rate = self.learning_rate.clone() * root_weight.clone() * moves
+            / (self.gradient_weight.clone() + held.clone());
+        let root = self.square_sum.clone().sqrt() + (root_weight.mul_scalar(epsilon) + held);
         let change = self.gradient_sum.clone() / root * rate;
         self.parameters.inplace(|parameters| parameters - change);
     }
@@ -96,15 +107,15 @@ impl State for Trainable {
     }
 }
 
-/// Polyak averaging of target parameters: `θ̄ ← (1 − τ)·θ̄ + τ·θ`, with τ `[P, 1]`.
-pub fn polyak(target: &mut Tensor<2>, parameters: &Tensor<2>, tau: &Tensor<2>) {
+/// Polyak averaging of target parameters: `θ̄ ← (1 − τ)·θ̄ + τ·θ`, with τ `[P, 1]`. Members that the guard holds stay.
+pub fn polyak(target: &mut Tensor<2>, parameters: &Tensor<2>, tau: &Tensor<2>, guard: &Guard) {
     #[cfg(feature = "flex")]
-    if crate::host::optimiser::average(target, parameters, tau).is_some() {
+    if crate::host::optimiser::average(target, parameters, tau, guard).is_some() {
         return;
     }
     target.inplace(|target| {
         let change = (parameters.clone() - target.clone()) * tau.clone();
-        target + change
+        target + change.mask_fill(guard.held(), 0.0)
     });
 }
 

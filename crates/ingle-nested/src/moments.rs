@@ -2,6 +2,7 @@
 
 use burn::tensor::{Tensor, TensorCreationOptions};
 use ingle_core::State;
+use ingle_core::guard::Guard;
 use ingle_core::state::Visitor;
 
 /// Mean and population variance of everything seen, per member and feature, by Chan's parallel update (Chan et al.
@@ -30,14 +31,21 @@ impl RunningMoments {
         }
     }
 
-    /// Takes in a batch `[P or 1, B, F]`.
+    /// Takes in a batch `[P or 1, B, F]`. A member's batch that is not finite is left out.
     pub fn update(&mut self, batch: &Tensor<3>) {
         let rows = batch.dims()[1] as f64;
         let batch_mean = batch.clone().mean_dim(1);
         let batch_variance = (batch.clone() - batch_mean.clone()).square().mean_dim(1).squeeze_dim::<2>(1);
-        let change = batch_mean.squeeze_dim::<2>(1) - self.mean.clone();
-        let count = self.count.clone().add_scalar(rows);
-        let weight = count.clone().recip().mul_scalar(rows);
+        let batch_mean = batch_mean.squeeze_dim::<2>(1);
+        let guard = Guard::of((batch_mean.clone().abs() + batch_variance.clone()).sum_dim(1));
+        let (batch_mean, batch_variance) =
+            (batch_mean.mask_fill(guard.held(), 0.0), batch_variance.mask_fill(guard.held(), 0.0));
+        let held = guard.held_as_numbers();
+        let taken = held.clone().neg().add_scalar(1.0).mul_scalar(rows);
+        let change = batch_mean - self.mean.clone();
+        let count = self.count.clone() + taken.clone();
+        // The moments of nothing have a count of 0.
+        let weight = (count.clone() + held).recip() * taken;
         let kept = weight.clone().neg().add_scalar(1.0);
         let spread = change.clone().square() * kept.clone();
         self.mean = self.mean.clone() + change * weight.clone();

@@ -55,7 +55,7 @@ impl<F> Subject<F> {
     }
 }
 
-/// Laws 1, 2, 4, 5 and 7 (law 6 needs two devices: [`devices_agree`]).
+/// Laws 1, 2, 4, 5, 7 and 8 (law 6 needs two devices: [`devices_agree`]).
 ///
 /// # Panics
 /// If one does not hold.
@@ -69,6 +69,7 @@ where
     rows(subject, precision, device);
     population(subject, precision, device);
     errors(subject, precision, device);
+    guard(subject, precision, device);
 }
 
 /// Law 1: two clones of a state, stepped with the same samples, are equal bit for bit.
@@ -241,6 +242,40 @@ where
         let error = core.step(&mut state, spoiled).err();
         assert!(error.is_some(), "{}: {law}: a sample with a wrong {what} was accepted", subject.name);
         assert_same(subject.name, law, &before, &state.save().unwrap(), 0.0);
+    }
+}
+
+/// Law 8: a sample that is not finite for one member leaves that member's state finite, and the other members learn from
+/// it as they would from any.
+///
+/// # Panics
+/// If it does not hold.
+pub fn guard<C, F>(subject: &Subject<F>, precision: DType, device: &Device)
+where
+    C: LearnerCore<Sample: TestSample>,
+    F: Fn(&[usize]) -> C,
+{
+    let (core, mut state) = start(subject, &[0, 1, 2], precision, device);
+    steps(&core, &mut state, 0..2, precision, device);
+    let sample = C::Sample::random(SIZES, 2, precision, device);
+    let mut healthy = state.clone();
+    core.step(&mut healthy, sample.clone()).unwrap();
+    for (what, poisoned) in sample.poisoned(1) {
+        let law = format!("law 8 (guard): {what}");
+        let mut hurt = state.clone();
+        core.step(&mut hurt, poisoned).unwrap();
+        for member in [0, 2] {
+            let [own, other] = [&hurt, &healthy].map(|state| state.member(member).unwrap().save().unwrap());
+            assert_same(subject.name, &law, &own, &other, 0.0);
+        }
+        // And it goes on from there.
+        steps(&core, &mut hurt, 3..5, precision, device);
+        for (name, item) in hurt.save().unwrap().0 {
+            if let RecordItem::Tensor(data) = item {
+                let finite = numbers(data).iter().all(|number| number.is_finite());
+                assert!(finite, "{}: {law}: {name} is not finite", subject.name);
+            }
+        }
     }
 }
 

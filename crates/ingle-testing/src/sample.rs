@@ -36,6 +36,9 @@ pub trait TestSample: Clone {
     fn to(&self, device: &Device) -> Self;
     /// Samples that must be refused, each with what is wrong with it.
     fn spoiled(&self) -> Vec<(&'static str, Self)>;
+    /// Samples that have a number in them that is not finite, or so large that its square is not, in a row of that member
+    /// and nowhere else, each with where it is.
+    fn poisoned(&self, member: usize) -> Vec<(&'static str, Self)>;
 }
 
 /// Noise that the laws can make up and permute.
@@ -73,6 +76,14 @@ pub fn normal<const D: usize>(
 fn permuted<const D: usize>(tensor: &Tensor<D>, rows: &[usize]) -> Tensor<D> {
     let pieces = rows.iter().map(|&row| tensor.clone().narrow(1, row, 1)).collect();
     Tensor::cat(pieces, 1)
+}
+
+/// The tensor with `value` as the first number of that member.
+fn poisoned<const D: usize>(tensor: &Tensor<D>, member: usize, value: f64) -> Tensor<D> {
+    let mut data = tensor.to_data().convert::<f64>();
+    let first = member * (data.num_elements() / tensor.dims()[0]);
+    data.as_mut_slice::<f64>().expect("numbers")[first] = value;
+    Tensor::from_data(data, (&tensor.device(), tensor.dtype()))
 }
 
 fn moved<const D: usize>(tensor: &Tensor<D>, device: &Device) -> Tensor<D> {
@@ -181,6 +192,36 @@ impl TestSample for Transitions {
         }
         spoiled
     }
+
+    fn poisoned(&self, member: usize) -> Vec<(&'static str, Self)> {
+        let reward = |value| Self { reward: poisoned(&self.reward, member, value), ..self.clone() };
+        let mut samples = vec![
+            ("reward", reward(f64::NAN)),
+            ("reward", reward(f64::INFINITY)),
+            ("reward", reward(-1e25)),
+            (
+                "observation",
+                Self { observation: poisoned(&self.observation, member, f64::NAN), ..self.clone() },
+            ),
+            ("action", Self { action: poisoned(&self.action, member, f64::NAN), ..self.clone() }),
+            (
+                "next_observation",
+                Self {
+                    next_observation: poisoned(&self.next_observation, member, f64::INFINITY),
+                    ..self.clone()
+                },
+            ),
+            (
+                "discount",
+                Self { discount: poisoned(&self.discount, member, f64::NEG_INFINITY), ..self.clone() },
+            ),
+        ];
+        if let Some(weight) = &self.importance_weight {
+            let weight = Some(poisoned(weight, member, f64::NAN));
+            samples.push(("importance_weight", Self { importance_weight: weight, ..self.clone() }));
+        }
+        samples
+    }
 }
 
 impl TestNoise for SacNoise {
@@ -241,6 +282,14 @@ impl<S: TestSample> TestSample for ImitationSample<S> {
         let rows: Vec<usize> = (0..self.demonstrations.batch() - 1).collect();
         let fewer = Self { demonstrations: self.demonstrations.permute(&rows), ..self.clone() };
         own.chain(demonstrations).chain([("number of demonstrations", fewer)]).collect()
+    }
+
+    fn poisoned(&self, member: usize) -> Vec<(&'static str, Self)> {
+        let own = self.rl.poisoned(member).into_iter().map(|(what, rl)| (what, Self { rl, ..self.clone() }));
+        let demonstrations = self.demonstrations.poisoned(member).into_iter();
+        let demonstrations =
+            demonstrations.map(|(what, demonstrations)| (what, Self { demonstrations, ..self.clone() }));
+        own.chain(demonstrations).collect()
     }
 }
 

@@ -331,6 +331,12 @@ impl Job {
 
 /// A policy that is not a number anywhere is no state to go on from.
 fn check_finite(step: u64, record: &Record) -> Result<(), TrainError> {
+    let items = not_finite(record);
+    if items.is_empty() { Ok(()) } else { Err(TrainError::Diverged { step, items }) }
+}
+
+/// The items of a learner that hold a number that is not finite.
+pub(crate) fn not_finite(record: &Record) -> Vec<String> {
     let finite = |item: &RecordItem| match item {
         RecordItem::Tensor(data) => match data.dtype() {
             DType::F32 => {
@@ -344,9 +350,7 @@ fn check_finite(step: u64, record: &Record) -> Result<(), TrainError> {
         _ => true,
     };
     let learner = record.0.iter().filter(|(name, _)| name.starts_with("learner/"));
-    let items: Vec<String> =
-        learner.filter(|(_, item)| !finite(item)).map(|(name, _)| name.clone()).collect();
-    if items.is_empty() { Ok(()) } else { Err(TrainError::Diverged { step, items }) }
+    learner.filter(|(_, item)| !finite(item)).map(|(name, _)| name.clone()).collect()
 }
 
 /// Writes all files of a checkpoint, the manifest last, and waits until they are on the disk.

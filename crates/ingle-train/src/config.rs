@@ -25,6 +25,10 @@ pub struct TrainConfig {
     pub evaluation_episodes: usize,
     /// Steps between two readings of the learner's metrics, ≥ 1; each waits for the device. Default 500.
     pub log_interval: u64,
+    /// The number of updates in a row, ≥ 1, that may be left out because something in them was not finite (by every
+    /// member, in one layer): then the run stops. Looked at whenever the metrics are read, and before each save. Default
+    /// 100.
+    pub max_skipped_updates: u64,
     /// Steps between two checkpoints, where the run is saved at all; 0 saves only at the end. An evaluation that is
     /// better than all before is saved in any case. Default 10,000.
     pub checkpoint_interval: u64,
@@ -44,6 +48,7 @@ impl Default for TrainConfig {
             evaluation_interval: 2_000,
             evaluation_episodes: 10,
             log_interval: 500,
+            max_skipped_updates: 100,
             checkpoint_interval: 10_000,
             checkpoints: 2,
         }
@@ -72,6 +77,9 @@ impl TrainConfig {
             "evaluation_episodes: must be at least 1, got 0".into()
         });
         violations.require(self.log_interval > 0, || "log_interval: must be at least 1, got 0".into());
+        violations.require(self.max_skipped_updates > 0, || {
+            "max_skipped_updates: must be at least 1, got 0".into()
+        });
         violations.require(self.checkpoints > 0, || "checkpoints: must be at least 1, got 0".into());
         violations.finish()
     }

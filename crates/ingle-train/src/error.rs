@@ -36,6 +36,34 @@ pub enum TrainError {
         /// The items that hold a number that is not finite.
         items: Vec<String>,
     },
+    /// Nothing moves in the learner any more: its updates are not finite, and left out.
+    #[error(
+        "the learner stands still at step {step}: its last {skipped} updates ({layer}) were left out, since not everything \
+         in them was finite: {}; nothing was saved of it, older checkpoints are as they were: lower the learning rates \
+         or scale the rewards, and resume or begin anew",
+        culprits(.not_finite)
+    )]
+    NotFinite {
+        /// The environment step.
+        step: u64,
+        /// The number of updates in a row that were left out.
+        skipped: u64,
+        /// The metric that counts them, which names the layer.
+        layer: String,
+        /// The metrics of the last update and the items of the learner's state that are not finite.
+        not_finite: Vec<String>,
+    },
+    /// The policy has become useless.
+    #[error(
+        "the policy of member {member} acts with a number that is not finite ({value}): older checkpoints are as they \
+         were; lower the learning rates or scale the rewards, and resume or begin anew"
+    )]
+    ActionNotFinite {
+        /// The member of the population.
+        member: usize,
+        /// The number.
+        value: f32,
+    },
     /// Another process works in the run's directory.
     #[error("{path}: another process is running there")]
     Locked {
@@ -58,4 +86,12 @@ pub enum TrainError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+fn culprits(names: &[String]) -> String {
+    if names.is_empty() {
+        "a gradient is not, or is above 1e15 in size".into()
+    } else {
+        format!("{} not", names.join(", ") + if names.len() == 1 { " is" } else { " are" })
+    }
 }

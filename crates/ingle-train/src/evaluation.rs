@@ -200,6 +200,10 @@ impl Stage {
             .convert::<f32>();
         match data.as_slice::<f32>() {
             Ok(actions) if actions.len() == self.actions.len() => {
+                if let Some(index) = actions.iter().position(|value| !value.is_finite()) {
+                    let member = index / (self.environments * self.action_size);
+                    return Err(TrainError::ActionNotFinite { member, value: actions[index] });
+                }
                 self.actions.copy_from_slice(actions);
                 Ok(())
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use ingle_core::guard::SKIPPED_IN_A_ROW;
 use ingle_core::random::{RandomStream, derive_seed, normal_noise};
 use ingle_core::state::Visitor;
 use ingle_core::{Acting, Checkpoint, Error, Learner, Policy, StepOutput};
@@ -12,6 +13,7 @@ use ingle_envs::VectorEnvironment;
 use ingle_replay::{Insert, RateLimiter, Rows};
 use tracing::{debug, info_span};
 
+use crate::checkpoints;
 use crate::environments;
 use crate::evaluation::{Stage, evaluate_unless};
 use crate::observer::{Event, Observer, Progress, StopReason, Summary};
@@ -228,9 +230,13 @@ impl<L: Learner + Policy> Trainer<L> {
     where
         L: Checkpoint,
     {
-        let summary = self.drive(observers, &mut |trainer, evaluation| {
+        let mut summary = self.drive(observers, &mut |trainer, evaluation| {
             checkpoints.save(trainer.env_steps, evaluation, trainer.save_checkpoint()?)
-        })?;
+        });
+        if let Err(TrainError::NotFinite { not_finite, .. }) = &mut summary {
+            not_finite.extend(checkpoints::not_finite(&self.save_checkpoint()?));
+        }
+        let summary = summary?;
         checkpoints.finish()?;
         Ok(summary)
     }
@@ -280,6 +286,7 @@ impl<L: Learner + Policy> Trainer<L> {
             }
             let reason = self.stop_reason(evaluation);
             if save_due || reason.is_some() {
+                self.refuse_standstill()?;
                 self.seconds = seconds();
                 self.positions =
                     observers.iter_mut().map(|observer| observer.position()).collect::<Result<_, _>>()?;
@@ -304,6 +311,7 @@ impl<L: Learner + Policy> Trainer<L> {
                 let metrics = last.read()?.clone();
                 let (env_steps, updates) = (self.env_steps, self.updates);
                 tell(observers, &Event::Metrics { env_steps, updates, seconds: seconds(), metrics })?;
+                self.refuse_standstill()?;
             }
         };
         let summary = Summary {
@@ -317,6 +325,27 @@ impl<L: Learner + Policy> Trainer<L> {
         tell(observers, &Event::Finished(&summary))?;
         debug!(?summary, "run finished");
         Ok(summary)
+    }
+
+    /// Whether updates were made lately.
+    fn refuse_standstill(&mut self) -> Result<(), TrainError> {
+        let most = self.config.max_skipped_updates as f64;
+        let Some(last) = &mut self.last else { return Ok(()) };
+        let metrics = last.read()?;
+        let skips = |(name, values): &(&String, &Vec<f64>)| {
+            name.ends_with(SKIPPED_IN_A_ROW) && values.iter().all(|skipped| *skipped >= most)
+        };
+        let Some((layer, skipped)) = metrics.iter().find(skips) else { return Ok(()) };
+        let infinite = |(name, values): (&String, &Vec<f64>)| {
+            let bad = values.iter().find(|value| !value.is_finite());
+            bad.map(|value| format!("{name} ({value})"))
+        };
+        Err(TrainError::NotFinite {
+            step: self.env_steps,
+            skipped: skipped.iter().copied().fold(f64::INFINITY, f64::min) as u64,
+            layer: layer.clone(),
+            not_finite: metrics.iter().filter_map(infinite).collect(),
+        })
     }
 
     /// Whether the run is over, or is to stop, after what has been done at this step.

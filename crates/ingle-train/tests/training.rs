@@ -9,8 +9,8 @@ use ingle_core::{Acting, CoreLearner, Error, Learner, LearnerCore, Policy, Resul
 use ingle_envs::{LinearQuadratic, LinearQuadraticOptimum, VectorEnvironment, make_vector};
 use ingle_replay::{Insert, ReplayConfig, Rows, UniformReplay};
 use ingle_train::{
-    Event, MetricsFile, Observer, StopReason, TrainConfig, TrainError, Trainer, evaluate, read_record,
-    write_record,
+    Checkpoints, Event, MetricsFile, Observer, StopReason, TrainConfig, TrainError, Trainer, evaluate,
+    read_record, write_record,
 };
 
 fn environments(name: &str, population: usize, count: usize) -> Vec<Box<dyn VectorEnvironment>> {
@@ -332,10 +332,11 @@ fn what_does_not_fit_is_refused() {
         target_return: Some(f64::NAN),
         evaluation_episodes: 0,
         log_interval: 0,
+        max_skipped_updates: 0,
         ..config()
     };
     match bad.validate() {
-        Err(Error::Config(problems)) => assert_eq!(problems.len(), 7, "{problems:?}"),
+        Err(Error::Config(problems)) => assert_eq!(problems.len(), 8, "{problems:?}"),
         other => panic!("{other:?}"),
     }
 }
@@ -363,6 +364,63 @@ fn a_state_file_brings_back_every_bit() {
     }
     assert!(matches!(read_record(&directory.join("absent")), Err(TrainError::File { .. })));
     std::fs::remove_dir_all(directory).unwrap();
+}
+
+/// A trainer whose learner is not finite from the start: in the critics of the first member, or its actor.
+fn poisoned(population: usize, actor: bool, config: TrainConfig) -> Trainer<CoreLearner<Sac, UniformReplay>> {
+    let mut trainer = trainer(population, 1, config, 0);
+    let state = &mut trainer.learner.state;
+    let network = if actor { &mut state.actor } else { &mut state.critic };
+    let mut data = network.parameters.to_data();
+    data.as_mut_slice::<f32>().unwrap()[0] = f32::NAN;
+    network.parameters = Tensor::from_data(data, &Device::flex());
+    trainer
+}
+
+#[test]
+fn a_learner_that_stands_still_ends_the_run() {
+    let settings = || TrainConfig { log_interval: 10, max_skipped_updates: 15, ..config() };
+    let mut trainer = poisoned(1, false, settings());
+    match trainer.run(&mut []) {
+        // Updates begin after step 50, and every tenth step is looked at.
+        Err(TrainError::NotFinite { step: 70, skipped: 20, layer, not_finite }) => {
+            assert_eq!(layer, "skipped_in_a_row");
+            assert!(not_finite.contains(&"critic_loss (NaN)".to_owned()), "{not_finite:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    // The state names what it was; nothing is saved of it.
+    let directory = scratch("standstill");
+    let mut checkpoints = Checkpoints::new(&directory, "", 1);
+    let error = poisoned(1, false, settings()).run_saving(&mut checkpoints, &mut []).unwrap_err().to_string();
+    let expected =
+        "the learner stands still at step 70: its last 20 updates (skipped_in_a_row) were left out";
+    assert!(error.starts_with(expected), "{error}");
+    assert!(error.contains("learner/state/critic/parameters"), "{error}");
+    assert_eq!(checkpoints.steps().unwrap(), [0; 0]);
+    std::fs::remove_dir_all(directory).unwrap();
+    // Before the end, too, where it is not a step that is logged.
+    let settings = TrainConfig { steps: 75, log_interval: 1000, ..settings() };
+    assert!(matches!(poisoned(1, false, settings).run(&mut []), Err(TrainError::NotFinite { step: 75, .. })));
+}
+
+#[test]
+fn one_member_that_stands_still_does_not_end_the_run_of_the_others() {
+    let settings = TrainConfig { log_interval: 10, max_skipped_updates: 15, ..config() };
+    let mut trainer = poisoned(2, false, settings.clone());
+    assert_eq!(trainer.run(&mut []).unwrap().reason, StopReason::Steps);
+    let mut alone = self::trainer(1, 1, settings, 1);
+    alone.run(&mut []).unwrap();
+    let own = trainer.learner.state.member(1).unwrap().save().unwrap();
+    let alone = alone.learner.state.save().unwrap();
+    ingle_testing::laws::assert_same("trainer", "law 5 (population)", &own, &alone, 1e-3);
+}
+
+#[test]
+fn a_policy_that_is_not_finite_ends_the_run() {
+    let settings = TrainConfig { max_skipped_updates: 1000, ..config() };
+    let error = poisoned(2, true, settings).run(&mut []).unwrap_err();
+    assert!(matches!(error, TrainError::ActionNotFinite { member: 0, .. }), "{error}");
 }
 
 /// A directory of this test's own.

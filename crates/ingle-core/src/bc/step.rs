@@ -4,6 +4,7 @@ use burn::tensor::{DType, Device, Tensor, TensorCreationOptions};
 
 use super::{BcConfig, BcState, loss, policy};
 use crate::gradient::value_and_gradient;
+use crate::guard::{Guard, Skipped};
 use crate::learner::{Act, Acting, ExplicitNoise, LearnerCore, check_acting};
 use crate::network::{Actor, MlpActor};
 use crate::optimiser::{Adam, Trainable};
@@ -60,7 +61,8 @@ impl<A: Actor> LearnerCore for Bc<A> {
         let mut initial = RandomStream::population(seed, INITIAL_PARAMETERS, population);
         let actor = self.actor.init(&mut initial, &options)?;
         let rate = self.config.learning_rate.to_tensor(population, &options);
-        Ok(BcState { actor: Trainable::new(actor, rate), updates: 0 })
+        let skipped = Skipped::new(population, &options);
+        Ok(BcState { actor: Trainable::new(actor, rate), skipped, updates: 0 })
     }
 
     fn step(&self, state: &mut BcState, sample: Transitions) -> Result<StepOutput> {
@@ -75,10 +77,13 @@ impl<A: Actor> LearnerCore for Bc<A> {
         let (value, gradient) = value_and_gradient(outputs, |outputs| {
             loss::cloning(self.config.loss, outputs, action, importance_weight)
         });
-        state.actor.step(&self.adam, self.actor.gradient(tape, gradient));
+        let mut guard = Guard::new(&value);
+        state.actor.step(&self.adam, self.actor.gradient(tape, gradient), &mut guard);
+        state.skipped.count(&guard);
         state.updates += 1;
         let mut metrics = Metrics::default();
         metrics.push("cloning_loss", value);
+        state.skipped.show(&mut metrics, "skipped_updates", "skipped_in_a_row");
         Ok(StepOutput { metrics, feedback: None })
     }
 }

@@ -318,3 +318,21 @@ vectorised! {
         }
     }
 }
+
+/// How many sums [`add_squares`] takes side by side.
+pub(super) const LANES: usize = 32;
+
+vectorised! {
+    /// Adds the squares of values to sums, in turn.
+    pub(super) fn add_squares<T: Real>(sums: &mut [T; LANES], values: &[T]) {
+        let (whole, rest) = values.as_chunks::<LANES>();
+        for values in whole {
+            for (sum, value) in sums.iter_mut().zip(values) {
+                *sum += *value * *value;
+            }
+        }
+        for (sum, value) in sums.iter_mut().zip(rest) {
+            *sum += *value * *value;
+        }
+    }
+}

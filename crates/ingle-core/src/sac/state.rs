@@ -2,6 +2,7 @@
 
 use burn::tensor::Tensor;
 
+use crate::guard::Skipped;
 use crate::optimiser::Trainable;
 use crate::random::RandomStream;
 use crate::state::{State, Visitor};
@@ -23,7 +24,9 @@ pub struct SacState {
     pub target_entropy: Tensor<2>,
     /// Where the updates' noise comes from, one stream per member.
     pub noise: Vec<RandomStream>,
-    /// How many updates were made.
+    /// How many updates were left out because something in them was not finite.
+    pub skipped: Skipped,
+    /// How many updates were made, or left out.
     pub updates: u64,
 }
 
@@ -36,6 +39,7 @@ impl State for SacState {
         visitor.tensor("tau", &mut self.tau);
         visitor.tensor("target_entropy", &mut self.target_entropy);
         visitor.streams("noise", &mut self.noise);
+        visitor.scope("skipped", |visitor| self.skipped.visit(visitor));
         visitor.counter("updates", &mut self.updates);
     }
 }

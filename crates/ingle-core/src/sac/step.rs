@@ -4,6 +4,7 @@ use burn::tensor::{DType, Device, Tensor, TensorCreationOptions};
 
 use super::policy::SquashedGaussian;
 use super::{SacConfig, SacState, Temperature, loss};
+use crate::guard::{Guard, Skipped};
 use crate::learner::{Act, Acting, ExplicitNoise, LearnerCore, LogProbability, check_acting};
 use crate::network::{Actor, Critic, MlpActor, MlpCritic};
 use crate::optimiser::{Adam, PerMember, Trainable, polyak};
@@ -86,7 +87,8 @@ impl<A: Actor, C: Critic> Sac<A, C> {
         // 2. The critics.
         let (value, tape) = self.critic.record(&state.critic.parameters, observation.clone(), action);
         let critic_loss = loss::critic(value, target, importance_weight);
-        state.critic.step(&self.adam, self.critic.gradient(tape, critic_loss.gradient));
+        let mut guard = Guard::new(&critic_loss.loss);
+        state.critic.step(&self.adam, self.critic.gradient(tape, critic_loss.gradient), &mut guard);
 
         // 3. The actor, through the updated critics, which are constants here.
         let (outputs, actor_tape) = self.actor.record(&state.actor.parameters, observation.clone());
@@ -95,7 +97,8 @@ impl<A: Actor, C: Critic> Sac<A, C> {
         let actor_loss = loss::actor(alpha.clone(), log_prob.clone(), value);
         let action = self.critic.action_gradient(critic_tape, actor_loss.value);
         let outputs = action_tape.gradient(action, actor_loss.log_prob);
-        state.actor.step(&self.adam, self.actor.gradient(actor_tape, outputs));
+        guard.watch(&actor_loss.loss);
+        state.actor.step(&self.adam, self.actor.gradient(actor_tape, outputs), &mut guard);
 
         let mut metrics = Metrics::default();
         metrics.push("critic_loss", critic_loss.loss);
@@ -109,15 +112,18 @@ impl<A: Actor, C: Critic> Sac<A, C> {
             let log_alpha = state.log_alpha.parameters.clone();
             let (temperature_loss, gradient) =
                 loss::temperature(log_alpha, log_prob, state.target_entropy.clone());
-            state.log_alpha.step(&Adam { max_gradient_norm: None, ..self.adam }, gradient);
+            guard.watch(&temperature_loss);
+            state.log_alpha.step(&Adam { max_gradient_norm: None, ..self.adam }, gradient, &mut guard);
             metrics.push("temperature_loss", temperature_loss);
         }
 
         // 5. The target critics.
         state.updates += 1;
         if state.updates.is_multiple_of(self.config.target_update_interval) {
-            polyak(&mut state.target_critic, &state.critic.parameters, &state.tau);
+            polyak(&mut state.target_critic, &state.critic.parameters, &state.tau, &guard);
         }
+        state.skipped.count(&guard);
+        state.skipped.show(&mut metrics, "skipped_updates", "skipped_in_a_row");
         StepOutput { metrics, feedback: Some(Feedback { td_error: critic_loss.td_error, keys }) }
     }
 }
@@ -150,6 +156,7 @@ impl<A: Actor, C: Critic> LearnerCore for Sac<A, C> {
                 .unwrap_or_else(|| PerMember::All(-(self.critic.action_size() as f64)))
                 .to_tensor(population, &options),
             noise: RandomStream::population(seed, UPDATE_NOISE, population),
+            skipped: Skipped::new(population, &options),
             updates: 0,
         })
     }

@@ -2,6 +2,7 @@
 
 use burn::tensor::Tensor;
 
+use crate::guard::Skipped;
 use crate::optimiser::Trainable;
 use crate::random::RandomStream;
 use crate::state::{State, Visitor};
@@ -29,7 +30,9 @@ pub struct Td3State {
     pub behaviour_cloning: Tensor<2>,
     /// Where the updates' noise comes from, one stream per member.
     pub noise: Vec<RandomStream>,
-    /// How many updates were made.
+    /// How many updates were left out because something in them was not finite.
+    pub skipped: Skipped,
+    /// How many updates were made, or left out.
     pub updates: u64,
 }
 
@@ -45,6 +48,7 @@ impl State for Td3State {
         visitor.tensor("exploration_noise", &mut self.exploration_noise);
         visitor.tensor("behaviour_cloning", &mut self.behaviour_cloning);
         visitor.streams("noise", &mut self.noise);
+        visitor.scope("skipped", |visitor| self.skipped.visit(visitor));
         visitor.counter("updates", &mut self.updates);
     }
 }

@@ -3,6 +3,7 @@
 use burn::tensor::{DType, Device, Tensor, TensorCreationOptions};
 
 use super::{Td3Config, Td3State, loss, policy};
+use crate::guard::{Guard, Skipped};
 use crate::learner::{Act, Acting, ExplicitNoise, LearnerCore, check_acting};
 use crate::network::{Actor, Critic, MlpActor, MlpCritic};
 use crate::optimiser::{Adam, PerMember, Trainable, polyak};
@@ -82,7 +83,8 @@ impl<A: Actor, C: Critic> Td3<A, C> {
         // 2. The critics.
         let (value, tape) = self.critic.record(&state.critic.parameters, observation.clone(), action.clone());
         let critic_loss = loss::critic(value, target, importance_weight);
-        state.critic.step(&self.adam, self.critic.gradient(tape, critic_loss.gradient));
+        let mut guard = Guard::new(&critic_loss.loss);
+        state.critic.step(&self.adam, self.critic.gradient(tape, critic_loss.gradient), &mut guard);
 
         let mut metrics = Metrics::default();
         metrics.push("critic_loss", critic_loss.loss);
@@ -108,11 +110,14 @@ impl<A: Actor, C: Critic> Td3<A, C> {
                 None => through_critic,
             };
             let gradient = policy::gradient(proposed, gradient);
-            state.actor.step(&self.adam, self.actor.gradient(actor_tape, gradient));
+            guard.watch(&actor_loss.loss);
+            state.actor.step(&self.adam, self.actor.gradient(actor_tape, gradient), &mut guard);
             metrics.push("actor_loss", actor_loss.loss);
-            polyak(&mut state.target_critic, &state.critic.parameters, &state.tau);
-            polyak(&mut state.target_actor, &state.actor.parameters, &state.tau);
+            polyak(&mut state.target_critic, &state.critic.parameters, &state.tau, &guard);
+            polyak(&mut state.target_actor, &state.actor.parameters, &state.tau, &guard);
         }
+        state.skipped.count(&guard);
+        state.skipped.show(&mut metrics, "skipped_updates", "skipped_in_a_row");
         StepOutput { metrics, feedback: Some(Feedback { td_error: critic_loss.td_error, keys }) }
     }
 }
@@ -140,6 +145,7 @@ impl<A: Actor, C: Critic> LearnerCore for Td3<A, C> {
             exploration_noise: each(&self.config.exploration_noise),
             behaviour_cloning: each(self.config.behaviour_cloning.as_ref().unwrap_or(&PerMember::All(0.0))),
             noise: RandomStream::population(seed, UPDATE_NOISE, population),
+            skipped: Skipped::new(population, &options),
             updates: 0,
         })
     }

@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 
 use burn::tensor::{DType, Device, Tensor, TensorCreationOptions};
 use ingle_core::gradient::value_and_gradient;
+use ingle_core::guard::{Guard, Skipped};
 use ingle_core::network::{Mlp, Network};
 use ingle_core::optimiser::{Adam, Trainable};
 use ingle_core::processor::ExplicitProcessNoise;
@@ -130,7 +131,9 @@ impl<S> Ail<S> {
         if let Some(normalised) = normalised {
             gradient = normalised.gradient(layout, &state.spectral, &gradient);
         }
-        state.discriminator.step(&Adam::default(), gradient);
+        let mut guard = Guard::new(&value);
+        state.discriminator.step(&Adam::default(), gradient, &mut guard);
+        state.skipped.count(&guard);
         value
     }
 
@@ -171,6 +174,7 @@ impl<S> Ail<S> {
                 }
             }
         }
+        state.skipped.show(&mut metrics, "ail_skipped_updates", "ail_skipped_in_a_row");
 
         // 2. The rewards, with the updated discriminator: of the demonstrations too, if they are to go on.
         let mean = |reward: &Tensor<2>| reward.clone().mean_dim(1).flatten::<1>(0, 1);
@@ -213,6 +217,7 @@ impl<S: Rewarded> SampleProcessor for Ail<S> {
         };
         Ok(AilState {
             discriminator: Trainable::new(parameters, rate),
+            skipped: Skipped::new(population, &options),
             spectral,
             steps: 0,
             interpolation: RandomStream::population(seed, INTERPOLATION, population),

@@ -2,6 +2,7 @@
 
 use burn::tensor::Tensor;
 use ingle_core::State;
+use ingle_core::guard::Skipped;
 use ingle_core::optimiser::Trainable;
 use ingle_core::random::RandomStream;
 use ingle_core::state::Visitor;
@@ -11,6 +12,8 @@ use ingle_core::state::Visitor;
 pub struct AilState {
     /// The discriminator's parameters `[P, N]`, before any spectral normalisation.
     pub discriminator: Trainable,
+    /// How many of its updates were left out because something in them was not finite.
+    pub skipped: Skipped,
     /// The singular vectors of each layer's weight; none without spectral normalisation.
     pub spectral: Vec<SingularVectors>,
     /// Where the gradient penalty's interpolations come from, one stream per member.
@@ -31,6 +34,7 @@ pub struct SingularVectors {
 impl State for AilState {
     fn visit(&mut self, visitor: &mut Visitor<'_>) {
         visitor.scope("discriminator", |visitor| self.discriminator.visit(visitor));
+        visitor.scope("skipped", |visitor| self.skipped.visit(visitor));
         for (layer, vectors) in self.spectral.iter_mut().enumerate() {
             visitor.scope(&format!("spectral/{layer}"), |visitor| {
                 visitor.tensor("input", &mut vectors.input);

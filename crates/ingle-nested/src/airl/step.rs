@@ -2,6 +2,7 @@
 
 use burn::tensor::{DType, Device, Tensor, TensorCreationOptions};
 use ingle_core::gradient::value_and_gradient;
+use ingle_core::guard::{Guard, Skipped};
 use ingle_core::network::{Mlp, MlpTape, Network};
 use ingle_core::optimiser::{Adam, Trainable};
 use ingle_core::random::{RandomStream, derive_seed};
@@ -40,6 +41,15 @@ struct Recorded {
     value: Tensor<2>,
     reward: MlpTape,
     shaping: MlpTape,
+}
+
+/// What one update makes: new parts of the state, the sample with new rewards, and the metrics.
+struct Learned<S> {
+    reward: Trainable,
+    shaping: Trainable,
+    skipped: Skipped,
+    sample: S,
+    metrics: Metrics,
 }
 
 impl<C: LogProbability<Sample: Rewarded>> Airl<C> {
@@ -90,7 +100,7 @@ impl<C: LogProbability<Sample: Rewarded>> Airl<C> {
         &self,
         state: &AirlState<C::State>,
         sample: ImitationSample<C::Sample>,
-    ) -> Result<(Trainable, Trainable, C::Sample, Metrics)> {
+    ) -> Result<Learned<C::Sample>> {
         let expected = Expected {
             population: self.config.population,
             observation: self.direct.observation_size(),
@@ -114,8 +124,12 @@ impl<C: LogProbability<Sample: Rewarded>> Airl<C> {
         let of_next = rows.discount.clone() * gradient.clone();
         let of_shaping = Tensor::cat(vec![gradient.clone().neg(), of_next], 1);
         let lift = |gradient: Tensor<2>| gradient.unsqueeze_dim::<3>(1).unsqueeze_dim::<4>(3);
-        reward.step(&Adam::default(), self.reward.gradient(recorded.reward, lift(gradient)));
-        shaping.step(&Adam::default(), self.shaping.gradient(recorded.shaping, lift(of_shaping)));
+        let mut guard = Guard::new(&value);
+        let adam = Adam::default();
+        reward.step(&adam, self.reward.gradient(recorded.reward, lift(gradient)), &mut guard);
+        shaping.step(&adam, self.shaping.gradient(recorded.shaping, lift(of_shaping)), &mut guard);
+        let mut skipped = state.skipped.clone();
+        skipped.count(&guard);
 
         // 2. The rewards f of the own rows, with the updated networks.
         let (input, both) = self.inputs(rl.transitions());
@@ -129,7 +143,8 @@ impl<C: LogProbability<Sample: Rewarded>> Airl<C> {
         metrics.push("discriminator_loss", value);
         metrics.push("imitation_reward", mean(rewards.clone()));
         metrics.push("own_log_probability", mean(log_probability.narrow(1, 0, own)));
-        Ok((reward, shaping, rl.with_reward(rewards), metrics))
+        skipped.show(&mut metrics, "airl_skipped_updates", "airl_skipped_in_a_row");
+        Ok(Learned { reward, shaping, skipped, sample: rl.with_reward(rewards), metrics })
     }
 
     /// Learns, then steps the core below with the rewards. If that one refuses, nothing has changed.
@@ -139,9 +154,9 @@ impl<C: LogProbability<Sample: Rewarded>> Airl<C> {
         sample: ImitationSample<C::Sample>,
         step: impl FnOnce(&mut C::State, C::Sample) -> Result<StepOutput>,
     ) -> Result<StepOutput> {
-        let (reward, shaping, rewarded, metrics) = self.learn(state, sample)?;
-        let mut output = step(&mut state.direct, rewarded)?;
-        (state.reward, state.shaping) = (reward, shaping);
+        let Learned { reward, shaping, skipped, sample, metrics } = self.learn(state, sample)?;
+        let mut output = step(&mut state.direct, sample)?;
+        (state.reward, state.shaping, state.skipped) = (reward, shaping, skipped);
         output.metrics.extend(metrics);
         Ok(output)
     }
@@ -164,6 +179,7 @@ impl<C: LogProbability<Sample: Rewarded>> LearnerCore for Airl<C> {
         Ok(AirlState {
             reward: fresh(&self.reward, REWARD)?,
             shaping: fresh(&self.shaping, SHAPING)?,
+            skipped: Skipped::new(population, &options),
             direct: self.direct.init(seed, device)?,
         })
     }

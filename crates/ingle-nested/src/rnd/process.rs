@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 
 use burn::tensor::{DType, Device, TensorCreationOptions};
 use ingle_core::gradient::value_and_gradient;
+use ingle_core::guard::{Guard, Skipped};
 use ingle_core::network::{Mlp, Network};
 use ingle_core::optimiser::{Adam, Trainable};
 use ingle_core::processor::ExplicitProcessNoise;
@@ -73,6 +74,7 @@ impl<S: Rewarded> SampleProcessor for Rnd<S> {
         Ok(RndState {
             target,
             predictor: Trainable::new(predictor, each(&self.config.learning_rate)),
+            skipped: Skipped::new(population, &options),
             observation: RunningMoments::new(population, self.network.sizes()[0], &options),
             reward: RunningMoments::new(population, 1, &options),
             intrinsic: each(&self.config.intrinsic),
@@ -99,7 +101,9 @@ impl<S: Rewarded> SampleProcessor for Rnd<S> {
             let error = (predicted - features.clone()).square();
             error.mean_dim(3).mean_dim(2).flatten::<1>(0, 3)
         });
-        state.predictor.step(&Adam::default(), self.network.gradient(tape, gradient));
+        let mut guard = Guard::new(&loss);
+        state.predictor.step(&Adam::default(), self.network.gradient(tape, gradient), &mut guard);
+        state.skipped.count(&guard);
 
         // 2. The reward i = mean_F (g − f)², with the updated predictor, over its own deviation.
         let predicted = self.network.forward(&state.predictor.parameters, input);
@@ -110,6 +114,7 @@ impl<S: Rewarded> SampleProcessor for Rnd<S> {
 
         let mut metrics = Metrics::default();
         metrics.push("rnd_loss", loss);
+        state.skipped.show(&mut metrics, "rnd_skipped_updates", "rnd_skipped_in_a_row");
         metrics.push("intrinsic_reward", intrinsic.clone().mean_dim(1).flatten::<1>(0, 1));
         let reward = intrinsic * state.intrinsic.clone() + extrinsic * state.extrinsic.clone();
         Ok((sample.with_reward(reward), metrics))

@@ -2,6 +2,7 @@
 
 use burn::tensor::Tensor;
 use ingle_core::State;
+use ingle_core::guard::Skipped;
 use ingle_core::optimiser::Trainable;
 use ingle_core::state::Visitor;
 
@@ -14,6 +15,8 @@ pub struct RndState {
     pub target: Tensor<2>,
     /// The predictor's parameters `[P, N]`.
     pub predictor: Trainable,
+    /// How many of the predictor's updates were left out because something in them was not finite.
+    pub skipped: Skipped,
     /// Moments of the observations.
     pub observation: RunningMoments,
     /// Moments of the intrinsic reward.
@@ -28,6 +31,7 @@ impl State for RndState {
     fn visit(&mut self, visitor: &mut Visitor<'_>) {
         visitor.tensor("target/parameters", &mut self.target);
         visitor.scope("predictor", |visitor| self.predictor.visit(visitor));
+        visitor.scope("skipped", |visitor| self.skipped.visit(visitor));
         visitor.scope("observation", |visitor| self.observation.visit(visitor));
         visitor.scope("reward", |visitor| self.reward.visit(visitor));
         visitor.tensor("intrinsic", &mut self.intrinsic);

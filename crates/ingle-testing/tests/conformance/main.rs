@@ -4,6 +4,7 @@ mod bc;
 mod demonstrations;
 mod documentation;
 mod gradients;
+mod guard;
 mod imitation;
 mod laws;
 mod messages;

@@ -29,13 +29,23 @@ kills count="200" seed="1":
 signals count="100" seed="1":
     INGLE_SIGNALS={{count}} INGLE_FAULT_SEED={{seed}} cargo test --release --workspace --features {{features}} --test runs -- --nocapture a_signal
 
+# How much memory a run of many steps takes up more and more.
+memory steps="1000000":
+    INGLE_MEMORY_STEPS={{steps}} cargo test --release --workspace --features {{features}} --test runs -- --nocapture memory_does_not_grow
+
 # Damaged and hostile checkpoints.
 corruptions count="10000" seed="1":
     INGLE_CORRUPTIONS={{count}} INGLE_FAULT_SEED={{seed}} cargo test --release --workspace --features {{features}} --test checkpoints -- --nocapture
 
-# Configurations with one thing wrong.
+# Configurations and demonstration files with one thing wrong.
 mutations count="10000" seed="1":
     INGLE_MUTATIONS={{count}} INGLE_FAULT_SEED={{seed}} cargo test --release --workspace --features {{features}} --bin ingle -- --nocapture a_wrong_configuration
+    INGLE_MUTATIONS={{count}} INGLE_FAULT_SEED={{seed}} cargo test --release --workspace --features {{features}} --test replay -- --nocapture wrong_demonstrations
+    INGLE_MUTATIONS={{count}} INGLE_FAULT_SEED={{seed}} cargo test --release --workspace --features {{features}} --test conformance -- --nocapture no_reader_panics
+
+# Fuzz one reader: state, checkpoint, demonstrations, imitation, run (needs cargo-fuzz and a nightly toolchain).
+fuzz target *options:
+    cargo +nightly fuzz run {{target}} {{options}}
 
 # Kills and errors at every system call of a save (needs strace).
 save-faults:

@@ -15,7 +15,8 @@ pub(crate) struct Arguments {
 const EXIT_CODES: &str = "\
 Exit codes:
   0 done   1 other failure   2 bad configuration or input   3 no such device
-  4 device out of memory   5 device lost   130/143 stopped by INT/TERM
+  4 device out of memory   5 device lost   6 the learner is not finite   7 an environment failed
+  101 internal error   130/143 stopped by INT/TERM
 
 Environment:
   INGLE_LOG      what to log to standard error, e.g. info or ingle_train=debug
@@ -65,6 +66,7 @@ Examples:
   ingle train sac --config my.toml --run runs/my-run --json
   ingle train --resume --run runs/my-run
   ingle train --resume --run runs/my-run --steps 100000 --device wgpu
+  ingle train sac --env gym:Hopper-v5 --steps 1000000 --restarts 20
 
 The first INT or TERM stops after the current step and saves; a second one stops at once.
 Settings are taken from the defaults, then --config, then --set, then the options here.
@@ -113,6 +115,10 @@ pub(crate) struct TrainOptions {
     /// One setting, by its dotted key; may be given again
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
+    /// Train in a process of its own and, when that one crashes or loses its device, go on from the last
+    /// checkpoint in a new one, at most N times
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) restarts: u64,
     /// CPU threads [default: all that the process may use]
     #[arg(long)]
     pub(crate) threads: Option<usize>,

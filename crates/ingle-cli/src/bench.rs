@@ -13,9 +13,10 @@ use crate::arguments::BenchOptions;
 use crate::config::RunConfig;
 use crate::error::CliError;
 use crate::learner::{Layers, Sizes, Stack};
+use crate::output::line;
 use crate::source::{Expert, Source};
 use crate::stack::Core;
-use crate::{flops, in_pool, learner, source};
+use crate::{flops, in_pool, learner, memory, source};
 
 /// The shape of Gymnasium's `HalfCheetah` and the buffer that the published comparisons use.
 const SIZES: Sizes = Sizes { observation: 17, action: 6 };
@@ -74,8 +75,15 @@ pub(crate) fn run(options: &BenchOptions) -> Result<(), CliError> {
     if !problems.is_empty() {
         return Err(CliError::Config(problems));
     }
+    // Every point is refused before the first one is measured.
+    for (learner, stack) in options.learner.iter().zip(&stacks) {
+        for (&batch, &width, &population) in points(options) {
+            let point = Point { learner, device: &options.device[0], batch, width, population };
+            memory::check(&config(options, &point, learner, stack)?, SIZES)?;
+        }
+    }
     if !options.json {
-        println!(
+        line(format_args!(
             "{:16} {:8} {:>6} {:>6} {:>4} {:>8} {:>10} {:>10} {:>10} {:>11} {:>11} {:>8}",
             "learner",
             "device",
@@ -89,23 +97,28 @@ pub(crate) fn run(options: &BenchOptions) -> Result<(), CliError> {
             "extra time",
             "extra FLOPs",
             "peak MB"
-        );
+        ))?;
     }
     for (name, stack) in options.learner.iter().zip(&stacks) {
         for device in &options.device {
             let handle = ingle::device::open(device)?;
-            for &batch in &options.batch {
-                for &width in &options.width {
-                    for &population in &options.population {
-                        let point = Point { learner: name, device, batch, width, population };
-                        let measured = in_pool(options.threads, || measure(options, &point, stack, &handle))?;
-                        print(options, &point, &measured);
-                    }
-                }
+            for (&batch, &width, &population) in points(options) {
+                let point = Point { learner: name, device, batch, width, population };
+                let measured = in_pool(options.threads, || measure(options, &point, stack, &handle))?;
+                print(options, &point, &measured)?;
             }
         }
     }
     Ok(())
+}
+
+/// Every batch with every width and population.
+fn points(options: &BenchOptions) -> impl Iterator<Item = (&usize, &usize, &usize)> {
+    options.batch.iter().flat_map(move |batch| {
+        options.width.iter().flat_map(move |width| {
+            options.population.iter().map(move |population| (batch, width, population))
+        })
+    })
 }
 
 /// The configuration of a point: two hidden layers of its width in every network of the stack, then what `--set` says.
@@ -123,6 +136,7 @@ fn config(
     let number = |number: usize| Value::from(i64::try_from(number).unwrap_or(i64::MAX));
     let given = vec![
         ("learner", Value::from(learner)),
+        ("device", Value::from(point.device)),
         ("population", number(population)),
         ("replay.batch", number(batch)),
     ];
@@ -247,13 +261,13 @@ fn fill(replay: &mut dyn Insert, seed: u64) -> Result<(), CliError> {
     Ok(())
 }
 
-fn print(options: &BenchOptions, point: &Point<'_>, measured: &Measured) {
+fn print(options: &BenchOptions, point: &Point<'_>, measured: &Measured) -> Result<(), CliError> {
     let Point { learner, device, batch, width, population } = *point;
     let Measured { rates, threads, nest } = measured;
     let memory = peak_memory_mb();
     let numbers = |Rates { median, min, max }: &Rates| json!({"median": median, "min": min, "max": max});
     if options.json {
-        let mut line = json!({
+        let mut object = json!({
             "learner": learner,
             "device": device,
             "batch": batch,
@@ -265,15 +279,15 @@ fn print(options: &BenchOptions, point: &Point<'_>, measured: &Measured) {
             "peak_rss_mb": memory,
         });
         if let Some(Nest { core, extra_time, extra_flops }) = nest {
-            line["core_updates_per_s"] = numbers(core);
-            line["extra_time"] = json!(extra_time);
-            line["extra_flops"] = json!(extra_flops);
+            object["core_updates_per_s"] = numbers(core);
+            object["extra_time"] = json!(extra_time);
+            object["extra_flops"] = json!(extra_flops);
         }
-        println!("{line}");
+        line(format_args!("{object}"))
     } else {
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
         let share = |share: Option<f64>| or_dash(share.map(|share| format!("{:+.0} %", 100.0 * share)));
-        println!(
+        line(format_args!(
             "{learner:16} {device:8} {batch:>6} {width:>6} {population:>4} {threads:>8} {:>10.1} {:>10.1} {:>10.1} {:>11} {:>11} {:>8}",
             rates.median,
             rates.min,
@@ -281,7 +295,7 @@ fn print(options: &BenchOptions, point: &Point<'_>, measured: &Measured) {
             share(nest.as_ref().map(|nest| nest.extra_time)),
             share(nest.as_ref().and_then(|nest| nest.extra_flops)),
             or_dash(memory.map(|memory| format!("{memory:.0}")))
-        );
+        ))
     }
 }
 

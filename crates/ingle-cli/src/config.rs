@@ -263,6 +263,19 @@ impl RunConfig {
                 .filter(|(_, size)| *size == 0)
                 .map(|(name, _)| format!("{name}: must be at least 1, got 0")),
         );
+        let sizes = [
+            ("envs", self.envs, 1 << 16),
+            ("replay.capacity", capacity, ReplayConfig::LARGEST_CAPACITY),
+            ("replay.batch", batch, ReplayConfig::LARGEST_BATCH),
+            ("replay.n_step", n_step, 1 << 16),
+            ("population", self.population, 1 << 16),
+        ];
+        problems.extend(
+            sizes
+                .iter()
+                .filter(|(_, size, most)| size > most)
+                .map(|(name, size, most)| format!("{name}: must be at most {most}, got {size}")),
+        );
         if n_step > 1 && Stack::parse(&self.learner).is_ok_and(|stack| !stack.processors.is_empty()) {
             problems.push(format!(
                 "replay.n_step: must be 1 under a processor, which would write one reward where {n_step} are folded"

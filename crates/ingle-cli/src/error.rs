@@ -8,6 +8,8 @@ use ingle::envs::EnvironmentError;
 use ingle::replay::demonstrations::DemonstrationError;
 use ingle::train::TrainError;
 
+use crate::panics::Kind;
+
 /// An error with the exit code that it ends the program with.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
@@ -46,6 +48,18 @@ pub(crate) enum CliError {
     /// Standard output is closed, or full.
     #[error("cannot write to standard output: {0}")]
     Output(std::io::Error),
+    /// Something panicked.
+    #[error("{}: {said}", match kind {
+        Kind::OutOfMemory => "the device is out of memory",
+        Kind::DeviceLost => "the device is lost",
+        Kind::Bug => "internal error, please report it",
+    })]
+    Panicked {
+        /// What it is about.
+        kind: Kind,
+        /// What the threads that panicked said.
+        said: String,
+    },
     #[error("{0}")]
     Other(String),
 }
@@ -74,7 +88,11 @@ impl From<ingle::Error> for CliError {
 impl CliError {
     /// The documented exit code.
     pub(crate) fn exit_code(&self) -> ExitCode {
-        let code = match self {
+        ExitCode::from(self.code())
+    }
+
+    pub(crate) fn code(&self) -> u8 {
+        match self {
             Self::Config(_)
             | Self::Input(_)
             | Self::Read { .. }
@@ -92,20 +110,27 @@ impl CliError {
                 | TrainError::Diverged { .. },
             ) => 6,
             Self::Device(_) => 3,
+            Self::Panicked { kind, .. } => match kind {
+                Kind::OutOfMemory => 4,
+                Kind::DeviceLost => 5,
+                Kind::Bug => 101,
+            },
+            // What is not about memory: nothing on that device can be trusted any more.
             Self::Train(TrainError::Learner(ingle::Error::Execution(reason))) => {
-                if reason.to_lowercase().contains("memory") { 4 } else { 5 }
+                if Kind::of(reason) == Kind::OutOfMemory { 4 } else { 5 }
             }
             Self::Environment(error) | Self::Train(TrainError::Environment(error)) => environment_code(error),
             Self::Train(_) | Self::Output(_) | Self::Other(_) => 1,
-        };
-        ExitCode::from(code)
+        }
     }
 }
 
-/// An environment that is not known, or not installed, is bad input; one that fails while it runs is not.
+/// An environment that is not known, or not installed, is bad input; one that fails while it runs is not. Which of them it
+/// was, and when, does not matter.
 fn environment_code(error: &EnvironmentError) -> u8 {
     match error {
         EnvironmentError::UnknownName { .. } | EnvironmentError::Unavailable { .. } => 2,
-        _ => 1,
+        EnvironmentError::At { error, .. } => environment_code(error),
+        _ => 7,
     }
 }

@@ -17,10 +17,17 @@ use crate::stack::Core;
 use crate::train::{CONFIG, STATE, environments};
 use crate::{in_pool, learner};
 
+/// They are played side by side, each in an environment of its own.
+const MOST_EPISODES: usize = 1 << 16;
+
 pub(crate) fn run(options: &EvalOptions) -> Result<(), CliError> {
     let start = Instant::now();
     if options.episodes == 0 {
         return Err(CliError::Config(vec!["--episodes: must be at least 1, got 0".into()]));
+    }
+    if options.episodes > MOST_EPISODES {
+        let problem = format!("--episodes: must be at most {MOST_EPISODES}, got {}", options.episodes);
+        return Err(CliError::Config(vec![problem]));
     }
     let policy = SavedPolicy::open(&options.run, options.device.as_deref(), options.env.as_deref())?;
     let mut environments = environments(&policy.config, options.episodes)?;

@@ -17,13 +17,17 @@ mod error;
 mod evaluate;
 mod flops;
 mod learner;
+mod memory;
 mod output;
+mod panics;
 mod plot;
 mod progress;
 mod runs;
 mod signals;
 mod source;
 mod stack;
+#[cfg(unix)]
+mod supervise;
 mod train;
 
 use std::process::ExitCode;
@@ -43,17 +47,25 @@ fn main() -> ExitCode {
         )
         .with_writer(std::io::stderr)
         .init();
-    let result = match arguments.command {
-        Command::Train(options) => train::run(&options),
-        Command::Eval(options) => evaluate::run(&options),
-        Command::Bench(options) => bench::run(&options),
-        Command::Plot(options) => plot::run(&options),
-        Command::Demos(command) => demos::run(&command),
-        Command::Runs(options) => runs::run(&options),
-        Command::Devices(options) => devices::run(&options),
-    };
+    panics::note_quietly();
+    let done = |()| ExitCode::SUCCESS;
+    let result = panics::caught(|| match arguments.command {
+        #[cfg(unix)]
+        Command::Train(options) if options.restarts > 0 => supervise::run(&options),
+        #[cfg(not(unix))]
+        Command::Train(options) if options.restarts > 0 => {
+            Err(CliError::Input("--restarts: there is no supervision on this system".into()))
+        }
+        Command::Train(options) => train::run(&options).map(done),
+        Command::Eval(options) => evaluate::run(&options).map(done),
+        Command::Bench(options) => bench::run(&options).map(done),
+        Command::Plot(options) => plot::run(&options).map(done),
+        Command::Demos(command) => demos::run(&command).map(done),
+        Command::Runs(options) => runs::run(&options).map(done),
+        Command::Devices(options) => devices::run(&options).map(done),
+    });
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             output::note(format_args!("ingle: {error}"));
             error.exit_code()

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::arguments::{GroupBy, PlotOptions};
 use crate::error::CliError;
+use crate::output::{line, note};
 use crate::train::{CONFIG, METRICS};
 
 /// Resamples behind an interval.
@@ -60,13 +61,13 @@ pub(crate) fn run(options: &PlotOptions) -> Result<(), CliError> {
     }
     let figure = figure(&curves, options)?;
     if options.json {
-        print_json(&curves, options.threshold);
+        print_json(&curves, options.threshold)?;
     } else {
-        print_table(&curves, options);
+        print_table(&curves, options)?;
     }
     let Some(stem) = &options.out else { return Ok(()) };
     for path in draw(&figure, stem)? {
-        eprintln!("{}", path.display());
+        note(format_args!("{}", path.display()));
     }
     Ok(())
 }
@@ -260,21 +261,22 @@ impl Outcome {
     }
 }
 
-fn print_json(curves: &[Curve], threshold: Option<f64>) {
+fn print_json(curves: &[Curve], threshold: Option<f64>) -> Result<(), CliError> {
     for curve in curves {
         let Outcome { last, best, reached } = Outcome::of(curve, threshold);
-        println!(
+        line(format_args!(
             "{}",
             json!({"group": curve.group, "run": curve.run, "last": last, "best": best, "reached": reached})
-        );
+        ))?;
     }
+    Ok(())
 }
 
 /// A row for each run, then one for each group: a table in Markdown.
-fn print_table(curves: &[Curve], options: &PlotOptions) {
+fn print_table(curves: &[Curve], options: &PlotOptions) -> Result<(), CliError> {
     let header = options.threshold.map_or(String::new(), |threshold| format!(" first ≥ {threshold} at |"));
-    println!("| run | last | best |{header}");
-    println!("|---|---|---|{}", if header.is_empty() { "" } else { "---|" });
+    line(format_args!("| run | last | best |{header}"))?;
+    line(format_args!("|---|---|---|{}", if header.is_empty() { "" } else { "---|" }))?;
     let threshold = options.threshold;
     for (group, curves) in groups(curves) {
         let outcomes: Vec<Outcome> = curves.iter().map(|curve| Outcome::of(curve, threshold)).collect();
@@ -282,7 +284,7 @@ fn print_table(curves: &[Curve], options: &PlotOptions) {
             let reached = threshold.map_or(String::new(), |_| {
                 format!(" {} |", reached.map_or("–".into(), |steps| steps.to_string()))
             });
-            println!("| {} | {last:.1} | {best:.1} |{reached}", curve.run);
+            line(format_args!("| {} | {last:.1} | {best:.1} |{reached}", curve.run))?;
         }
         let of = |value: fn(&Outcome) -> f64| mean(&outcomes.iter().map(value).collect::<Vec<_>>());
         let reached = threshold.map_or(String::new(), |_| {
@@ -292,12 +294,13 @@ fn print_table(curves: &[Curve], options: &PlotOptions) {
                 outcomes.len()
             )
         });
-        println!(
+        line(format_args!(
             "| **{group}**, mean | {:.1} | {:.1} |{reached}",
             of(|outcome| outcome.last),
             of(|outcome| outcome.best)
-        );
+        ))?;
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -16,11 +16,12 @@ use crate::config::{NONE, RunConfig};
 use crate::error::CliError;
 use crate::learner::{Sizes, Stack};
 use crate::output::{line, note};
+use crate::panics::caught;
 use crate::progress::{ProgressView, clock};
 use crate::signals::Signals;
 use crate::source::Source;
 use crate::stack::Core;
-use crate::{in_pool, learner, source};
+use crate::{in_pool, learner, memory, source};
 
 /// The files of a run directory that other commands read.
 pub(crate) const CONFIG: &str = "config.toml";
@@ -39,7 +40,9 @@ pub(crate) fn run(options: &TrainOptions) -> Result<(), CliError> {
         _ => self::environments(&config, config.train.evaluation_episodes)?,
     };
     let demonstrations = source::demonstrations(&mut config, evaluation.first().map(Box::as_ref))?;
-    let core = learner::core(&config, sizes(&evaluation, demonstrations.as_ref())?)?;
+    let sizes = sizes(&evaluation, demonstrations.as_ref())?;
+    memory::check(&config, sizes)?;
+    let core = learner::core(&config, sizes)?;
     let job = TrainJob { config: &config, device, environments, evaluation, demonstrations };
     let (summary, path) = in_pool(options.threads, || job.run(core, place))?;
     report(&summary, &path, options.json)
@@ -96,7 +99,7 @@ impl TrainJob<'_> {
                 directory
             }
         };
-        let outcome = train(&mut trainer, config, &directory);
+        let outcome = caught(|| train(&mut trainer, config, &directory));
         if let Err(error) = &outcome {
             // The run has stopped already; if its reason cannot be written either, it is still printed.
             let _ = directory.stopped(&error.to_string());
@@ -112,6 +115,8 @@ fn train(
 ) -> Result<Summary, CliError> {
     let signals = Signals::watch(&trainer.stop_flag())
         .map_err(|error| CliError::Other(format!("cannot watch for signals: {error}")))?;
+    #[cfg(unix)]
+    crate::supervise::follow_supervisor();
     let mut checkpoints = directory.checkpoints(config.train.checkpoints)?;
     let start = trainer.progress();
     let mut metrics = directory.metrics()?;
@@ -163,6 +168,18 @@ pub(crate) fn environments(
     count: usize,
 ) -> Result<Vec<Box<dyn VectorEnvironment>>, CliError> {
     (0..config.population).map(|_| Ok(config.environment.make_vector(&config.env, count)?)).collect()
+}
+
+/// Where the run that is asked for is, or is to be.
+#[cfg(unix)]
+pub(crate) fn place(options: &TrainOptions) -> Result<PathBuf, CliError> {
+    if options.resume {
+        return Ok(options.run.clone().unwrap_or_else(|| ".".into()));
+    }
+    match begin(options)?.1 {
+        Place::New(path) => Ok(path),
+        Place::Existing(directory) => Ok(directory.path().to_owned()),
+    }
 }
 
 /// A new run.
@@ -268,4 +285,76 @@ fn report(summary: &Summary, directory: &Path, json: bool) -> Result<(), CliErro
         clock(summary.seconds),
         directory.display()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use ingle::Error;
+    use ingle::processor::FromFn;
+
+    use super::*;
+    use crate::stack::Sample;
+
+    type Fault = fn() -> Error;
+
+    /// A run over a layer that fails at its sample number `at`.
+    fn run(place: Place, at: u64, fault: Fault) -> Result<(Summary, PathBuf), CliError> {
+        let set = [
+            "train.steps=300",
+            "train.warmup_steps=20",
+            "train.checkpoint_interval=50",
+            "train.evaluation_episodes=1",
+            "sac.hidden=[4]",
+            "replay.batch=4",
+        ]
+        .map(str::to_owned);
+        let config = RunConfig::resolve(None, &set, vec![("learner", "sac".into())])?;
+        let environments = environments(&config, 1)?;
+        let evaluation = self::environments(&config, 1)?;
+        let core = learner::core(&config, Sizes::of(environments[0].as_ref()))?;
+        let samples = AtomicU64::new(1);
+        let core = core.under(FromFn::new("fault", move |sample: Sample| {
+            if samples.fetch_add(1, Ordering::Relaxed) == at { Err(fault()) } else { Ok(sample) }
+        }));
+        let device = ingle::device::open("flex")?;
+        TrainJob { config: &config, device, environments, evaluation, demonstrations: None }.run(core, place)
+    }
+
+    #[test]
+    fn a_device_that_fails_ends_the_run_with_its_code_and_the_run_goes_on_elsewhere() {
+        crate::panics::note_quietly();
+        let scratch = std::env::temp_dir().join(format!("ingle-device-{}", std::process::id()));
+        let healthy = || Error::Sample("never".into());
+        let (_, straight) = run(Place::New(scratch.join("straight")), 0, healthy).unwrap();
+        let faults: [(Fault, u8, &str); 5] = [
+            (
+                || {
+                    panic!(
+                        "called `Result::unwrap()` on an `Err` value: out of device memory allocating 8 bytes"
+                    )
+                },
+                4,
+                "the device is out of memory: called",
+            ),
+            (|| panic!("wgpu error: Parent device is lost"), 5, "the device is lost: wgpu error"),
+            (|| Error::Execution("An out-of-memory error happened".into()), 4, "the device failed: An out"),
+            (|| Error::Execution("The device was poisoned".into()), 5, "the device failed: The device"),
+            (|| panic!("index out of bounds"), 101, "internal error, please report it: index out of bounds"),
+        ];
+        for (number, (fault, code, line)) in faults.into_iter().enumerate() {
+            let path = scratch.join(number.to_string());
+            let error = run(Place::New(path.clone()), 200, fault).unwrap_err();
+            assert_eq!(error.code(), code, "{error}");
+            let stopped = std::fs::read_to_string(path.join("stopped.txt")).unwrap();
+            assert!(stopped.starts_with(line) && stopped.lines().count() == 1, "{stopped}");
+            // The last checkpoint is whole, and the run goes on from there.
+            assert_eq!(Checkpoints::of_run(&path).steps().unwrap().last(), Some(&200));
+            run(Place::Existing(RunDirectory::open(&path).unwrap()), 0, healthy).unwrap();
+            let policy = |path: &Path| std::fs::read(path.join(STATE)).unwrap();
+            assert!(policy(&path) == policy(&straight), "{line}: another policy");
+        }
+        std::fs::remove_dir_all(scratch).unwrap();
+    }
 }

@@ -270,6 +270,116 @@ fn a_run_goes_on_with_its_own_data_wherever_they_are() {
     assert_eq!(metrics(&run), metrics(&straight));
 }
 
+/// The process that trains for a supervisor, once there is one.
+#[cfg(target_os = "linux")]
+fn trainer_of(supervisor: &Child, not: Option<u32>) -> u32 {
+    let children = format!("/proc/{0}/task/{0}/children", supervisor.id());
+    loop {
+        let children = fs::read_to_string(&children).unwrap();
+        if let Some(child) = children.split_whitespace().next().map(|text| text.parse().unwrap())
+            && Some(child) != not
+        {
+            return child;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn send_to(process: u32, signal: &str) {
+    assert!(
+        Command::new("kill").args([format!("-{signal}"), process.to_string()]).status().unwrap().success()
+    );
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_supervised_run_goes_on_when_its_process_is_killed() {
+    let scratch = Scratch::new();
+    let path = |name: &str| scratch.0.join(name).to_string_lossy().into_owned();
+    straight("sac", &path("straight"));
+    let supervised = |run: &str, restarts: &str| {
+        let mut arguments = begin("sac", run);
+        arguments.extend(["--restarts".to_owned(), restarts.to_owned()]);
+        start(&arguments)
+    };
+
+    let run = path("killed");
+    let supervisor = supervised(&run, "3");
+    let mut trainer = None;
+    for step in [300, 900] {
+        trainer = Some(trainer_of(&supervisor, trainer));
+        while newest_step(&run) < step {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        send_to(trainer.unwrap(), "KILL");
+    }
+    let output = finish(supervisor);
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    for line in [
+        "the process was ended by signal 9; restart 1 of 3 in 1s",
+        "the process was ended by signal 9; restart 2 of 3 in 2s",
+    ] {
+        assert!(said.contains(line), "{said}");
+    }
+    assert!(policy(&run) == policy(&path("straight")), "another policy");
+    assert_eq!(metrics(&run), metrics(&path("straight")));
+
+    // It gives up with one line, which stays in the run's directory.
+    let run = path("given-up");
+    let supervisor = supervised(&run, "1");
+    let first = trainer_of(&supervisor, None);
+    while newest_step(&run) < 200 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    send_to(first, "KILL");
+    send_to(trainer_of(&supervisor, Some(first)), "KILL");
+    let output = finish(supervisor);
+    assert_eq!(output.status.code(), Some(137));
+    let reason = fs::read_to_string(Path::new(&run).join("stopped.txt")).unwrap();
+    assert_eq!(reason, "gave up: the process was ended by signal 9, and no restart of 1 is left\n");
+    assert!(text(&output.stderr).contains(reason.trim()), "{}", text(&output.stderr));
+
+    // A wrong setting is no reason to begin again.
+    let mut wrong = begin("sac", &path("wrong"));
+    wrong.extend(["--restarts=3", "--set=replay.batch=0"].map(str::to_owned));
+    let output = finish(start(&wrong));
+    assert_eq!(output.status.code(), Some(2));
+    assert!(!text(&output.stderr).contains("restart 1"), "{}", text(&output.stderr));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_supervisor_passes_signals_on_and_its_own_end_stops_the_run() {
+    let scratch = Scratch::new();
+    for (signal, code, reason) in [
+        ("TERM", Some(143), "stopped by TERM at step"),
+        ("INT", Some(130), "stopped by INT at step"),
+        ("KILL", None, "stopped by TERM at step"),
+    ] {
+        let run = scratch.0.join(signal).to_string_lossy().into_owned();
+        let mut arguments = begin("sac", &run);
+        // It will not end by itself.
+        arguments.extend(["--restarts=3", "--set=train.steps=100000000"].map(str::to_owned));
+        arguments.retain(|argument| argument != "--steps=2500");
+        let supervisor = start(&arguments);
+        while newest_step(&run) < 200 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        send(&supervisor, signal);
+        assert_eq!(finish(supervisor).status.code(), code);
+        let begun = Instant::now();
+        let stopped = Path::new(&run).join("stopped.txt");
+        while !stopped.is_file() {
+            assert!(begun.elapsed() < Duration::from_secs(10), "{signal}: the run goes on");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let said = fs::read_to_string(stopped).unwrap();
+        assert!(said.contains(reason), "{signal}: {said}");
+    }
+}
+
 #[test]
 fn a_run_is_resumed_as_what_it_was() {
     let scratch = Scratch::new();
@@ -430,4 +540,59 @@ fn closed_and_full_outputs_are_errors_and_no_panics() {
         silent.stdout(full.try_clone().unwrap()).stderr(full.try_clone().unwrap());
         assert_eq!(silent.status().unwrap().code(), Some(1), "{arguments:?}");
     }
+}
+
+/// What a process has resident in memory, in MB.
+#[cfg(target_os = "linux")]
+fn resident(child: &Child) -> Option<f64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok()? / 1024.0)
+}
+
+/// Small networks, a full replay, an update every hundred steps: what grows here grows everywhere. `INGLE_MEMORY_STEPS` says for
+/// how long.
+#[test]
+#[cfg(target_os = "linux")]
+fn memory_does_not_grow() {
+    let steps = number("INGLE_MEMORY_STEPS", 40_000);
+    let scratch = Scratch::new();
+    let run = scratch.0.join("run").to_string_lossy().into_owned();
+    let mut arguments = begin("sac", &run);
+    arguments.retain(|argument| argument != "--steps=2500");
+    arguments.push(format!("--steps={steps}"));
+    arguments.extend(
+        [
+            "--set=train.updates_per_step=0.01",
+            "--set=train.checkpoint_interval=2000",
+            "--set=train.evaluation_interval=10000",
+        ]
+        .map(str::to_owned),
+    );
+    let mut child = start(&arguments);
+    let mut samples = Vec::new();
+    while child.try_wait().unwrap().is_none() {
+        if let Some(memory) = resident(&child) {
+            samples.push((newest_step(&run), memory));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(finish(child).status.success());
+    // While a checkpoint is written there is a copy of what is saved: the least of each part is compared.
+    let least = |from: f64, to: f64| {
+        let part = samples.iter().filter(|(step, _)| {
+            let share = *step as f64 / steps as f64;
+            from <= share && share < to
+        });
+        part.map(|(_, memory)| *memory).reduce(f64::min)
+    };
+    let (Some(early), Some(late)) = (least(0.2, 0.5), least(0.7, 1.0)) else {
+        println!("skipped: only {} looks at the process", samples.len());
+        return;
+    };
+    let growth = (late - early) / (0.5 * steps as f64) * 100_000.0;
+    println!("{steps} steps: {early:.1} MB, then {late:.1} MB: {growth:+.2} MB for 100,000 steps");
+    // In a short run the allocator's own habits are seen; a long one shows growth.
+    let allowed = if steps < 200_000 { 10.0 } else { 1.0 };
+    assert!(growth <= allowed, "{growth} MB for 100,000 steps");
 }

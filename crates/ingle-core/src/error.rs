@@ -66,6 +66,12 @@ pub enum Error {
     External(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// The largest width of a layer, and population: larger ones are mistakes, and end in an aborted allocation.
+const LARGEST_SIZE: usize = 1 << 16;
+
+/// The most hidden layers.
+const MOST_LAYERS: usize = 256;
+
 /// Collects every violation of a configuration, so that all are reported at once.
 ///
 /// ```
@@ -85,10 +91,24 @@ impl Violations {
         }
     }
 
-    /// Notes what every configuration with a population and hidden layers checks: both have sizes of at least 1.
+    /// Notes what every configuration with a population and hidden layers checks: sizes of at least 1, and no larger than
+    /// any machine can compute with.
     pub fn require_sizes(&mut self, population: usize, hidden: &[usize]) {
         self.require(population > 0, || "population: must be at least 1, got 0".into());
+        self.require_at_most("population", population, LARGEST_SIZE);
         self.require(!hidden.contains(&0), || format!("hidden: widths must be at least 1, got {hidden:?}"));
+        let widest = hidden.iter().copied().max().unwrap_or(0);
+        self.require(widest <= LARGEST_SIZE, || {
+            format!("hidden: widths must be at most {LARGEST_SIZE}, got {widest}")
+        });
+        self.require(hidden.len() <= MOST_LAYERS, || {
+            format!("hidden: must be at most {MOST_LAYERS} layers, got {}", hidden.len())
+        });
+    }
+
+    /// Notes a size above `most`: one with which a program would only run out of memory.
+    pub fn require_at_most(&mut self, name: &str, size: usize, most: usize) {
+        self.require(size <= most, || format!("{name}: must be at most {most}, got {size}"));
     }
 
     /// Notes a violation, if there is one.

@@ -83,7 +83,8 @@ pub struct EnvironmentOptions {
     pub workers: Option<usize>,
     /// `gym:` Seconds that a process may take for a step (default 60); then it is replaced.
     pub timeout: u64,
-    /// `gym:` How many processes of a vector may be replaced before it gives up (default 3).
+    /// How many failures of a vector's environments are borne before it gives up (default 3): of `gym:` processes, which are
+    /// replaced, and of environments in this process, whose episodes are cut ([`SyncVector::restarts`]).
     pub restarts: u64,
     /// `gym:` Keyword arguments of `gymnasium.make`.
     pub arguments: BTreeMap<String, Value>,
@@ -151,7 +152,8 @@ impl EnvironmentOptions {
             return Ok(Box::new(GymnasiumVector::new(name, id, n, self)?));
         }
         let source = self.find(name)?;
-        let vector = SyncVector::new((0..n).map(|_| source.make()).collect::<Result<_, _>>()?)?;
+        let vector = SyncVector::new((0..n).map(|_| source.make()).collect::<Result<_, _>>()?)?
+            .restarts(self.restarts);
         Ok(Box::new(match source {
             Source::Native(_) => vector,
             Source::Mujoco(_) => vector.threaded(),

@@ -1,3 +1,6 @@
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use rayon::prelude::*;
@@ -24,6 +27,14 @@ use crate::{BoxSpace, Environment, Episode, EpisodeState, Step, VectorEnvironmen
 /// assert_eq!(*environments.step(&[0.5, -0.5])?, straight);
 /// # Ok::<(), ingle_envs::EnvironmentError>(())
 /// ```
+///
+/// # When an environment fails
+///
+/// An environment that panics, fails, or returns a number that is not finite, is an error that says which one it was, in
+/// which step. After [`restarts`](Self::restarts), so many of these failures are borne: the episode is cut (truncated, with
+/// reward 0 and the last observation as the next), a new one begins, a warning is logged, and the other environments
+/// notice nothing. One that hangs cannot be helped from here; in a process of its own
+/// ([`GymnasiumVector`](crate::GymnasiumVector)) it can.
 pub struct SyncVector {
     slots: Vec<Slot>,
     observation_space: BoxSpace,
@@ -31,6 +42,7 @@ pub struct SyncVector {
     /// The steps taken since the reset; `None` while the environments are in no common state.
     steps: Option<u64>,
     threaded: bool,
+    restarts: u64,
     last: VectorStep,
 }
 
@@ -66,7 +78,7 @@ impl SyncVector {
         }
         let last = VectorStep::new(environments.len(), observation_space.len());
         let slots = environments.into_iter().map(Slot::new).collect();
-        Ok(Self { slots, observation_space, action_space, steps: None, threaded: false, last })
+        Ok(Self { slots, observation_space, action_space, steps: None, threaded: false, restarts: 0, last })
     }
 
     /// This vector, stepped by the threads of rayon's current pool from now on. It pays where a step takes longer
@@ -75,6 +87,35 @@ impl SyncVector {
     pub fn threaded(mut self) -> Self {
         self.threaded = true;
         self
+    }
+
+    /// This vector, bearing so many failures of its environments. Default 0.
+    #[must_use]
+    pub fn restarts(mut self, restarts: u64) -> Self {
+        self.restarts = restarts;
+        self
+    }
+
+    /// Cuts the episode of an environment that failed in a step, if that may be borne, and begins the next one.
+    fn recover(
+        &mut self,
+        index: usize,
+        number: u64,
+        before: &[f32],
+        error: EnvironmentError,
+    ) -> Result<Episode, EnvironmentError> {
+        let error = error.at(index, number);
+        let Some(left) = self.restarts.checked_sub(1) else { return Err(error) };
+        self.restarts = left;
+        tracing::warn!("{error}: its episode is cut; {left} restarts are left");
+        let o = self.observation_space.len();
+        let row = index * o..(index + 1) * o;
+        let slot = &mut self.slots[index];
+        // The step that failed counts: no episode has none.
+        let episode = Episode { length: slot.length.max(1), ..slot.episode(index) };
+        slot.begin(&mut self.last.observation[row.clone()]).map_err(|error| error.at(index, number))?;
+        self.last.next_observation[row].copy_from_slice(before);
+        Ok(episode)
     }
 }
 
@@ -112,6 +153,8 @@ impl VectorEnvironment for SyncVector {
         }
 
         self.steps = None;
+        // Where an environment fails, there is nothing else left of what it was last at.
+        let before = if self.restarts > 0 { self.last.observation.clone() } else { Vec::new() };
         let last = &mut self.last;
         let rows = (
             actions.par_chunks_exact(a),
@@ -133,15 +176,22 @@ impl VectorEnvironment for SyncVector {
             }
         }
         last.episodes.clear();
-        for (index, slot) in self.slots.iter_mut().enumerate() {
-            let (step, episode) = slot.outcome.clone().map_err(|error| error.at(index, number))?;
-            last.episodes.extend(episode);
-            last.reward[index] = step.reward as f32;
-            last.terminated[index] = step.terminated;
-            last.truncated[index] = step.truncated;
+        for index in 0..self.slots.len() {
+            let (step, episode) = match self.slots[index].outcome.clone() {
+                Ok(outcome) => outcome,
+                Err(error) => {
+                    let before = before.get(index * o..(index + 1) * o).unwrap_or_default();
+                    let cut = self.recover(index, number, before, error)?;
+                    (Step { reward: 0.0, terminated: false, truncated: true }, Some(cut))
+                }
+            };
+            self.last.episodes.extend(episode);
+            self.last.reward[index] = step.reward as f32;
+            self.last.terminated[index] = step.terminated;
+            self.last.truncated[index] = step.truncated;
         }
         self.steps = Some(number);
-        Ok(last)
+        Ok(&self.last)
     }
 
     fn save(&self) -> Option<VectorState> {
@@ -193,7 +243,7 @@ impl Slot {
     /// Begins an episode.
     fn begin(&mut self, observation: &mut [f32]) -> Result<(), EnvironmentError> {
         observation.fill(f32::NAN); // so that what an environment forgets to write is refused
-        self.environment.reset(&mut self.random, observation)?;
+        caught(|| self.environment.reset(&mut self.random, observation))?;
         self.episode_return = 0.0;
         self.length = 0;
         check_finite("observation", observation)
@@ -202,7 +252,7 @@ impl Slot {
     /// Takes a step of the episode.
     fn step(&mut self, action: &[f32], next_observation: &mut [f32]) -> Result<Step, EnvironmentError> {
         next_observation.fill(f32::NAN);
-        let step = self.environment.step(action, &mut self.random, next_observation)?;
+        let step = caught(|| self.environment.step(action, &mut self.random, next_observation))?;
         check_finite("next_observation", next_observation)?;
         check_finite("reward", &[step.reward as f32])?;
         self.episode_return += step.reward;
@@ -253,6 +303,19 @@ impl Slot {
         self.length = length;
         Ok(())
     }
+}
+
+/// A call of an environment. After a panic, as after any error, the environment's next call is a reset.
+fn caught<T>(call: impl FnOnce() -> Result<T, EnvironmentError>) -> Result<T, EnvironmentError> {
+    let said = |panic: Box<dyn Any + Send>| match panic.downcast::<String>() {
+        Ok(said) => *said,
+        Err(panic) => panic
+            .downcast::<&str>()
+            .map_or_else(|_| "it does not say why".to_owned(), |said| (*said).to_owned()),
+    };
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
+        Err(EnvironmentError::Failed { reason: format!("it panicked: {}", said(panic)) })
+    })
 }
 
 /// The random stream of the environment at `index`, `position` words on.

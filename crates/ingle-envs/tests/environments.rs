@@ -545,6 +545,53 @@ fn what_is_not_finite_is_refused_with_its_place() {
     }
 }
 
+/// Fails in the second step of its episodes 1 and 3, and never else.
+fn failing(how: fn(f32, f32) -> Vec<f32>) -> Script {
+    Script { observe: how, ..script(&[(1.0, false, false), (2.0, false, false), (4.0, true, false)]) }
+}
+
+#[test]
+fn failures_are_borne_as_often_as_allowed() {
+    let panics: fn(f32, f32) -> Vec<f32> = |episode, t| {
+        assert!(episode % 2.0 == 0.0 || t < 2.0, "the boiler burst");
+        vec![episode, t]
+    };
+    let not_finite: fn(f32, f32) -> Vec<f32> =
+        |episode, t| if episode % 2.0 == 0.0 || t < 2.0 { vec![episode, t] } else { vec![episode, f32::NAN] };
+    for (how, reason) in [
+        (panics, "environment 1, step 7: the environment failed: it panicked: the boiler burst"),
+        (not_finite, "environment 1, step 7: `next_observation[1]` is NaN"),
+    ] {
+        for threaded in [false, true] {
+            let good = || script(&[(1.0, false, false); 20]);
+            let mut environments = vector([good(), failing(how)]).restarts(1);
+            if threaded {
+                environments = environments.threaded();
+            }
+            environments.reset(0).unwrap();
+            environments.step(&[0.0; 4]).unwrap();
+            let cut = environments.step(&[0.0; 4]).unwrap();
+            assert_eq!(cut.reward, [1.0, 0.0]);
+            assert_eq!((&cut.terminated[..], &cut.truncated[..]), (&[false; 2][..], &[false, true][..]));
+            assert_eq!(cut.next_observation, [1.0, 2.0, 1.0, 1.0], "the last that was seen");
+            assert_eq!(cut.observation, [1.0, 2.0, 2.0, 0.0], "a new episode");
+            assert_eq!(cut.episodes, [Episode { environment: 1, episode_return: 1.0, length: 1 }]);
+            // The second episode is played to its end; in the third nothing is borne any more.
+            let ends: Vec<_> = (0..3).map(|_| environments.step(&[0.0; 4]).unwrap().terminated[1]).collect();
+            assert_eq!(ends, [false, false, true]);
+            environments.step(&[0.0; 4]).unwrap();
+            assert_eq!(environments.step(&[0.0; 4]).unwrap_err().to_string(), reason);
+            assert!(matches!(environments.step(&[0.0; 4]).unwrap_err(), EnvironmentError::NotReset));
+        }
+        // Without any, the first one is an error.
+        let mut environments = vector([failing(how)]);
+        environments.reset(0).unwrap();
+        environments.step(&[0.0; 2]).unwrap();
+        let error = environments.step(&[0.0; 2]).unwrap_err().to_string();
+        assert_eq!(error, reason.replace("environment 1, step 7", "environment 0, step 2"));
+    }
+}
+
 #[test]
 fn refused_actions_move_nothing() {
     let mut environments = make_vector("pendulum", 3).unwrap();

@@ -34,6 +34,11 @@ pub struct ReplayConfig {
 }
 
 impl ReplayConfig {
+    /// The largest capacity, 2³² − 1: beyond it memory ends before the ring does.
+    pub const LARGEST_CAPACITY: usize = u32::MAX as usize;
+    /// The largest batch, 2²⁰.
+    pub const LARGEST_BATCH: usize = 1 << 20;
+
     /// The defaults, for observations of `observation` and actions of `action` elements.
     pub fn new(observation: usize, action: usize) -> Self {
         Self { observation, action, capacity: 1_000_000, batch: 256, population: 1, data: Data::Own }
@@ -64,6 +69,8 @@ impl Storage {
         for (name, size) in sizes {
             violations.require(size > 0, || format!("{name}: must be at least 1, got 0"));
         }
+        violations.require_at_most("capacity", capacity, ReplayConfig::LARGEST_CAPACITY);
+        violations.require_at_most("batch", batch, ReplayConfig::LARGEST_BATCH);
         violations.finish()?;
         let widths = Widths::new(observation, action);
         let rings = if data == Data::Shared { 1 } else { population };

@@ -11,6 +11,7 @@
 
 pub mod fakes;
 pub mod laws;
+pub mod readers;
 pub mod remote;
 pub mod sample;
 pub mod traces;

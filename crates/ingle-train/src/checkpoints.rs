@@ -182,8 +182,8 @@ impl Checkpoints {
         let Some(writer) = self.writer.take() else { return Ok(()) };
         let start = Instant::now();
         let result = writer.join().unwrap_or_else(|_| {
-            let reason = "the thread that wrote a checkpoint panicked".into();
-            Err(TrainError::Format { path: self.directory.clone(), reason })
+            let source = std::io::Error::other("the thread that wrote a checkpoint panicked");
+            Err(TrainError::File { path: self.directory.clone(), source })
         });
         self.waited += start.elapsed();
         result

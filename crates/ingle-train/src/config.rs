@@ -76,6 +76,7 @@ impl TrainConfig {
         violations.require(self.evaluation_episodes > 0, || {
             "evaluation_episodes: must be at least 1, got 0".into()
         });
+        violations.require_at_most("evaluation_episodes", self.evaluation_episodes, 1 << 16);
         violations.require(self.log_interval > 0, || "log_interval: must be at least 1, got 0".into());
         violations.require(self.max_skipped_updates > 0, || {
             "max_skipped_updates: must be at least 1, got 0".into()

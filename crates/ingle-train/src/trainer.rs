@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ingle_core::guard::SKIPPED_IN_A_ROW;
 use ingle_core::random::{RandomStream, derive_seed, normal_noise};
@@ -11,7 +11,7 @@ use ingle_core::state::Visitor;
 use ingle_core::{Acting, Checkpoint, Error, Learner, Policy, StepOutput};
 use ingle_envs::VectorEnvironment;
 use ingle_replay::{Insert, RateLimiter, Rows};
-use tracing::{debug, info_span};
+use tracing::{debug, info, info_span};
 
 use crate::checkpoints;
 use crate::environments;
@@ -230,13 +230,23 @@ impl<L: Learner + Policy> Trainer<L> {
     where
         L: Checkpoint,
     {
+        let mut saving = Duration::ZERO;
         let mut summary = self.drive(observers, &mut |trainer, evaluation| {
-            checkpoints.save(trainer.env_steps, evaluation, trainer.save_checkpoint()?)
+            let start = Instant::now();
+            let saved = checkpoints.save(trainer.env_steps, evaluation, trainer.save_checkpoint()?);
+            saving += start.elapsed();
+            saved
         });
         if let Err(TrainError::NotFinite { not_finite, .. }) = &mut summary {
             not_finite.extend(checkpoints::not_finite(&self.save_checkpoint()?));
         }
         let summary = summary?;
+        info!(
+            seconds = saving.as_secs_f64(),
+            waiting = checkpoints.waited().as_secs_f64(),
+            run = summary.seconds,
+            "what saving took of the time of training"
+        );
         checkpoints.finish()?;
         Ok(summary)
     }

@@ -79,6 +79,15 @@ impl Mlp {
         violations
             .require(!sizes.contains(&0), || format!("network sizes: must be at least 1, got {sizes:?}"));
         violations.require(ensemble > 0, || "critics: must be at least 1, got 0".into());
+        // Devices count elements in 32 bits.
+        let parameters = sizes.windows(2).map(|pair| (pair[0] as f64 + 1.0) * pair[1] as f64).sum::<f64>()
+            * ensemble as f64;
+        violations.require(parameters <= f64::from(i32::MAX), || {
+            format!(
+                "network sizes: {sizes:?} make {parameters:.1e} parameters, at most {} can be had",
+                i32::MAX
+            )
+        });
         violations.finish()?;
         let mut layout = Layout::default();
         for (layer, pair) in sizes.windows(2).enumerate() {

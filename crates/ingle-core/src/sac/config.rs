@@ -112,6 +112,7 @@ impl SacConfig {
         let mut violations = Violations::default();
         violations.require_sizes(population, &self.hidden);
         violations.require(self.critics > 0, || "critics: must be at least 1, got 0".into());
+        violations.require_at_most("critics", self.critics, 1 << 10);
         violations.require(self.target_update_interval > 0, || {
             "target_update_interval: must be at least 1, got 0".into()
         });

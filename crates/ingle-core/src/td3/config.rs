@@ -105,6 +105,7 @@ impl Td3Config {
         let mut violations = Violations::default();
         violations.require_sizes(population, &self.hidden);
         violations.require(self.critics > 0, || "critics: must be at least 1, got 0".into());
+        violations.require_at_most("critics", self.critics, 1 << 10);
         violations.require(self.policy_delay > 0, || "policy_delay: must be at least 1, got 0".into());
         let positive = |value: f64| value > 0.0 && value.is_finite();
         let not_negative = |value: f64| value >= 0.0 && value.is_finite();

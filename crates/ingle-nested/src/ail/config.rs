@@ -113,6 +113,8 @@ impl AilConfig {
         for (name, value) in [("update_interval", self.update_interval), ("updates", self.updates)] {
             violations.require(value > 0, || format!("{name}: must be at least 1, got 0"));
         }
+        // The noise of all of them is drawn at once.
+        violations.require_at_most("updates", self.updates as usize, 1 << 10);
         let mut not_negative = |name: &str, value: f64| {
             violations.require(value >= 0.0 && value.is_finite(), || {
                 format!("{name}: must be a finite number of at least 0, got {value}")

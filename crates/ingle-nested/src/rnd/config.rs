@@ -63,6 +63,7 @@ impl RndConfig {
         let mut violations = Violations::default();
         violations.require_sizes(population, &self.hidden);
         violations.require(self.features > 0, || "features: must be at least 1, got 0".into());
+        violations.require_at_most("features", self.features, 1 << 16);
         violations.note(self.learning_rate.violation(
             "learning_rate",
             population,

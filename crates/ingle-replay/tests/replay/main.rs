@@ -3,6 +3,7 @@
 mod checkpoint;
 mod demonstrations;
 mod mixed;
+mod mutations;
 mod n_step;
 mod prioritised;
 

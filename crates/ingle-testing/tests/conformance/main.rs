@@ -12,6 +12,7 @@ mod nests;
 mod pages;
 mod process;
 mod processors;
+mod readers;
 mod replay;
 mod traces;
 mod training;

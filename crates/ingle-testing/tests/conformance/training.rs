@@ -6,8 +6,8 @@ use burn::tensor::Device;
 use ingle::envs::{VectorEnvironment, make_vector};
 use ingle::replay::{ReplayConfig, UniformReplay};
 use ingle::sac::SacConfig;
-use ingle::train::{Event, Observer, TrainError};
-use ingle::{CoreLearner, TrainConfig, Trainer};
+use ingle::train::{Checkpoints, Event, Observer, TrainError};
+use ingle::{Checkpoint, CoreLearner, TrainConfig, Trainer};
 use ingle_testing::device_or_skip;
 
 #[derive(Default)]
@@ -60,4 +60,47 @@ fn training_learns_to_the_same_losses_on_every_device() {
             assert!((ours - expected).abs() <= 1e-3 * (1.0 + expected.abs()), "{name}: {metric}");
         }
     }
+}
+
+type Sac = CoreLearner<ingle::sac::Sac, UniformReplay>;
+
+/// A run that is about to begin, on a device; `seed` shows where something is not loaded.
+fn trainer(device: &Device, steps: u64, seed: u64) -> Trainer<Sac> {
+    let core = SacConfig { hidden: vec![8], ..SacConfig::default() }.init(3, 1).unwrap();
+    let replay = ReplayConfig { batch: 8, capacity: 50, ..ReplayConfig::new(3, 1) };
+    let replay = UniformReplay::new(&replay, seed, device).unwrap();
+    let learner = CoreLearner::new(core, replay, seed, device).unwrap();
+    let pendulum = || vec![Box::new(make_vector("pendulum", 1).unwrap()) as Box<dyn VectorEnvironment>];
+    let config = TrainConfig {
+        steps,
+        warmup_steps: 20,
+        evaluation_interval: 0,
+        evaluation_episodes: 1,
+        checkpoint_interval: 0,
+        ..TrainConfig::default()
+    };
+    Trainer::new(learner, pendulum(), pendulum(), config, seed).unwrap()
+}
+
+#[test]
+fn a_checkpoint_goes_from_device_to_device_and_back() {
+    let directory = std::env::temp_dir().join(format!("ingle-devices-{}", std::process::id()));
+    let flex = ingle::device::open("flex").unwrap();
+    let others = ["wgpu", "ndarray"].into_iter().filter_map(|name| device_or_skip(name, "checkpoints"));
+    let mut checkpoints = Checkpoints::new(&directory, "", 10);
+    trainer(&flex, 60, 1).run_saving(&mut checkpoints, &mut []).unwrap();
+    let mut steps = 60;
+    for device in others.chain([flex.clone()]) {
+        let saved = checkpoints.read(steps).unwrap().record;
+        let mut loaded = trainer(&device, steps, 2);
+        loaded.load_checkpoint(&saved).unwrap();
+        assert!(loaded.save_checkpoint().unwrap() == saved, "{device:?} changes the bits of step {steps}");
+        // And it goes on there, to a checkpoint for the next one.
+        steps += 10;
+        let mut longer = trainer(&device, steps, 3);
+        longer.load_checkpoint(&saved).unwrap();
+        longer.run_saving(&mut checkpoints, &mut []).unwrap();
+        assert_eq!(longer.updates(), steps - 20, "{device:?}");
+    }
+    std::fs::remove_dir_all(directory).unwrap();
 }

@@ -30,6 +30,7 @@ struct Point<'a> {
     batch: usize,
     width: usize,
     population: usize,
+    updates_per_call: usize,
 }
 
 /// What was measured.
@@ -58,9 +59,12 @@ struct Nest {
 pub(crate) fn run(options: &BenchOptions) -> Result<(), CliError> {
     let stacks = options.learner.iter().map(|name| Stack::parse(name)).collect::<Result<Vec<_>, _>>()?;
     let mut problems = Vec::new();
-    for (name, values) in
-        [("--batch", &options.batch), ("--width", &options.width), ("--population", &options.population)]
-    {
+    for (name, values) in [
+        ("--batch", &options.batch),
+        ("--width", &options.width),
+        ("--population", &options.population),
+        ("--updates-per-call", &options.updates_per_call),
+    ] {
         if values.contains(&0) {
             problems.push(format!("{name}: must be at least 1, got 0"));
         }
@@ -76,16 +80,18 @@ pub(crate) fn run(options: &BenchOptions) -> Result<(), CliError> {
     }
     if !options.json {
         println!(
-            "{:16} {:8} {:>6} {:>6} {:>4} {:>8} {:>10} {:>10} {:>10} {:>11} {:>11} {:>8}",
+            "{:16} {:8} {:>6} {:>6} {:>4} {:>4} {:>8} {:>10} {:>10} {:>10} {:>10} {:>11} {:>11} {:>8}",
             "learner",
             "device",
             "batch",
             "width",
             "P",
+            "call",
             "threads",
             "updates/s",
             "min",
             "max",
+            "P × /s",
             "extra time",
             "extra FLOPs",
             "peak MB"
@@ -97,9 +103,13 @@ pub(crate) fn run(options: &BenchOptions) -> Result<(), CliError> {
             for &batch in &options.batch {
                 for &width in &options.width {
                     for &population in &options.population {
-                        let point = Point { learner: name, device, batch, width, population };
-                        let measured = in_pool(options.threads, || measure(options, &point, stack, &handle))?;
-                        print(options, &point, &measured);
+                        for &updates_per_call in &options.updates_per_call {
+                            let point =
+                                Point { learner: name, device, batch, width, population, updates_per_call };
+                            let measured =
+                                in_pool(options.threads, || measure(options, &point, stack, &handle))?;
+                            print(options, &point, &measured);
+                        }
                     }
                 }
             }
@@ -123,8 +133,10 @@ fn config(
     let number = |number: usize| Value::from(i64::try_from(number).unwrap_or(i64::MAX));
     let given = vec![
         ("learner", Value::from(learner)),
+        ("device", Value::from(point.device)),
         ("population", number(population)),
         ("replay.batch", number(batch)),
+        ("train.updates_per_call", number(point.updates_per_call)),
     ];
     RunConfig::resolve(None, &set, given)
 }
@@ -180,7 +192,10 @@ impl Rates {
 }
 
 /// A learner on random transitions.
-struct Bench(CoreLearner<Core, Source>);
+struct Bench {
+    learner: CoreLearner<Core, Source>,
+    updates_per_call: usize,
+}
 
 impl Bench {
     fn new(config: &RunConfig, stack: &Stack, device: &Device) -> Result<Self, CliError> {
@@ -196,7 +211,9 @@ impl Bench {
             None => None,
         };
         let source = Source { replay, demonstrations };
-        Ok(Self(CoreLearner::new(learner::core(config, SIZES)?, source, 0, device)?))
+        let learner = CoreLearner::new(learner::core(config, SIZES)?, source, 0, device)?;
+        let updates_per_call = usize::try_from(config.train.updates_per_call).unwrap_or(usize::MAX);
+        Ok(Self { learner, updates_per_call })
     }
 
     /// Updates for so many seconds; how many there were a second.
@@ -205,8 +222,14 @@ impl Bench {
         let mut updates = 0;
         let mut last = None;
         while start.elapsed() < Duration::from_secs_f64(seconds) || updates == 0 {
-            last = Some(self.0.step()?);
-            updates += 1;
+            if self.updates_per_call == 1 {
+                last = Some(self.learner.step()?);
+                updates += 1;
+            } else {
+                let outputs = self.learner.step_many(self.updates_per_call)?;
+                updates += outputs.len() as u32;
+                last = outputs.into_iter().next_back();
+            }
         }
         // Reading the last losses waits for all the work; it belongs to the time.
         let losses = last.map(|output| output.metrics.read()).transpose()?.unwrap_or_default();
@@ -248,7 +271,7 @@ fn fill(replay: &mut dyn Insert, seed: u64) -> Result<(), CliError> {
 }
 
 fn print(options: &BenchOptions, point: &Point<'_>, measured: &Measured) {
-    let Point { learner, device, batch, width, population } = *point;
+    let Point { learner, device, batch, width, population, updates_per_call } = *point;
     let Measured { rates, threads, nest } = measured;
     let memory = peak_memory_mb();
     let numbers = |Rates { median, min, max }: &Rates| json!({"median": median, "min": min, "max": max});
@@ -259,9 +282,10 @@ fn print(options: &BenchOptions, point: &Point<'_>, measured: &Measured) {
             "batch": batch,
             "width": width,
             "population": population,
-            "updates_per_call": 1,
+            "updates_per_call": updates_per_call,
             "threads": threads,
             "updates_per_s": numbers(rates),
+            "learner_updates_per_s": rates.median * population as f64,
             "peak_rss_mb": memory,
         });
         if let Some(Nest { core, extra_time, extra_flops }) = nest {
@@ -274,10 +298,11 @@ fn print(options: &BenchOptions, point: &Point<'_>, measured: &Measured) {
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
         let share = |share: Option<f64>| or_dash(share.map(|share| format!("{:+.0} %", 100.0 * share)));
         println!(
-            "{learner:16} {device:8} {batch:>6} {width:>6} {population:>4} {threads:>8} {:>10.1} {:>10.1} {:>10.1} {:>11} {:>11} {:>8}",
+            "{learner:16} {device:8} {batch:>6} {width:>6} {population:>4} {updates_per_call:>4} {threads:>8} {:>10.1} {:>10.1} {:>10.1} {:>10.1} {:>11} {:>11} {:>8}",
             rates.median,
             rates.min,
             rates.max,
+            rates.median * population as f64,
             share(nest.as_ref().map(|nest| nest.extra_time)),
             share(nest.as_ref().and_then(|nest| nest.extra_flops)),
             or_dash(memory.map(|memory| format!("{memory:.0}")))

@@ -17,6 +17,7 @@ mod error;
 mod evaluate;
 mod flops;
 mod learner;
+mod members;
 mod output;
 mod plot;
 mod progress;
@@ -24,6 +25,7 @@ mod runs;
 mod signals;
 mod source;
 mod stack;
+mod sweep;
 mod train;
 
 use std::process::ExitCode;

@@ -2,6 +2,7 @@
 
 mod bc;
 mod demonstrations;
+mod device_replay;
 mod documentation;
 mod gradients;
 mod imitation;
@@ -9,6 +10,7 @@ mod laws;
 mod messages;
 mod nests;
 mod pages;
+mod population;
 mod process;
 mod processors;
 mod replay;

@@ -30,17 +30,17 @@ pub(crate) enum Command {
     Train(TrainOptions),
     /// Evaluate the policy of a run.
     #[command(
-        after_help = "Examples:\n  ingle eval runs/sac-pendulum-0\n  ingle eval runs/sac-pendulum-0 --episodes 100 --json"
+        after_help = "Examples:\n  ingle eval runs/sac-pendulum-0\n  ingle eval runs/sac-pendulum-0 --episodes 100 --json\n  ingle eval runs/sac-pendulum-0 --member 3\n  ingle eval runs/sac-pendulum-0/best"
     )]
     Eval(EvalOptions),
     /// Measure how many updates a second a learner makes.
     #[command(
-        after_help = "Examples:\n  ingle bench --learner sac --batch 256 --width 256 --device flex\n  ingle bench --batch 64,256,1024 --width 64,256 --threads 1 --json\n  ingle bench --learner rnd+sac,ail+sac,rnd+ail+sac --set ail.gradient_penalty=10"
+        after_help = "Examples:\n  ingle bench --learner sac --batch 256 --width 256 --device flex\n  ingle bench --batch 64,256,1024 --width 64,256 --threads 1 --json\n  ingle bench --population 1,8,64 --width 64 --updates-per-call 8\n  ingle bench --learner rnd+sac,ail+sac,rnd+ail+sac --set ail.gradient_penalty=10"
     )]
     Bench(BenchOptions),
     /// Compare runs: a table, and learning curves as SVG and PNG.
     #[command(
-        after_help = "Examples:\n  ingle plot runs/sac-* --threshold -150\n  ingle plot runs/rnd+sac-* runs/sac-* --out curves\n  ingle plot runs/a/* runs/b/* --group directory --metric critic_loss --out losses"
+        after_help = "Examples:\n  ingle plot runs/sac-* --threshold -150\n  ingle plot runs/rnd+sac-* runs/sac-* --out curves\n  ingle plot runs/sweep --group settings --out sweep\n  ingle plot runs/a/* runs/b/* --group directory --metric critic_loss --out losses"
     )]
     Plot(PlotOptions),
     /// Record episodes of a run, look into recorded episodes, convert them.
@@ -62,6 +62,9 @@ Examples:
   ingle train td3 --env pendulum --envs 4 --set td3.exploration_noise=0.2
   ingle train sac --env mujoco:HalfCheetah-v5 --envs 4 --python .venv/bin/python
   ingle train td3 --env gym:Hopper-v5 --set env.healthy_reward=0.5
+  ingle train sac --env pendulum --population 8
+  ingle train sac --env pendulum --sweep sac.actor_learning_rate=1e-4,3e-4,1e-3 --sweep seed=0..4
+  ingle train rnd+sac --sweep 'rnd.intrinsic={ from = 0.01, to = 1, steps = 5, log = true }'
   ingle train sac --env pendulum --device wgpu --set sac.tau=0.01 --set replay.batch=512
   ingle train sac --config my.toml --run runs/my-run --json
   ingle train --resume --run runs/my-run
@@ -94,9 +97,16 @@ pub(crate) struct TrainOptions {
     /// Where to compute: flex, ndarray, wgpu[:n], cuda[:n] [default: flex]
     #[arg(long)]
     pub(crate) device: Option<String>,
-    /// Seed of everything random [default: 0]
+    /// Seed of everything random; member p of a population has that plus p [default: 0]
     #[arg(long)]
     pub(crate) seed: Option<u64>,
+    /// Learners trained side by side as one program, each with its own seed and data [default: 1]
+    #[arg(long, value_name = "P")]
+    pub(crate) population: Option<usize>,
+    /// One setting with several values: 1e-4,3e-4 or 0..8 or { from = .., to = .., steps = .., log = true }; may be given
+    /// again. The learners of a population have one combination each
+    #[arg(long, value_name = "KEY=VALUES")]
+    pub(crate) sweep: Vec<String>,
     /// Environment steps to train for; offline, updates [default: 10000]
     #[arg(long)]
     pub(crate) steps: Option<u64>,
@@ -131,6 +141,9 @@ pub(crate) struct TrainOptions {
 pub(crate) struct EvalOptions {
     /// The run's directory
     pub(crate) run: PathBuf,
+    /// The member of a population [default: all of them, and which is best]
+    #[arg(long, value_name = "P")]
+    pub(crate) member: Option<usize>,
     /// Episodes to play, side by side
     #[arg(long, default_value_t = 10)]
     pub(crate) episodes: usize,
@@ -248,6 +261,9 @@ pub(crate) struct BenchOptions {
     /// Learners trained side by side
     #[arg(long, value_delimiter = ',', default_value = "1")]
     pub(crate) population: Vec<usize>,
+    /// Updates made in one call, on samples that are drawn together
+    #[arg(long, value_delimiter = ',', default_value = "1")]
+    pub(crate) updates_per_call: Vec<usize>,
     /// Where to compute: flex, ndarray, wgpu[:n], cuda[:n]
     #[arg(long, value_delimiter = ',', default_value = "flex")]
     pub(crate) device: Vec<String>,
@@ -307,6 +323,8 @@ pub(crate) enum GroupBy {
     Learner,
     /// The directory that the run's directory is in.
     Directory,
+    /// The learner's name and what the members of a sweep differ in, their seeds apart.
+    Settings,
 }
 
 #[derive(Debug, Args)]

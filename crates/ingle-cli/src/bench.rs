@@ -31,6 +31,7 @@ struct Point<'a> {
     batch: usize,
     width: usize,
     population: usize,
+    updates_per_call: usize,
 }
 
 /// What was measured.
@@ -59,9 +60,12 @@ struct Nest {
 pub(crate) fn run(options: &BenchOptions) -> Result<(), CliError> {
     let stacks = options.learner.iter().map(|name| Stack::parse(name)).collect::<Result<Vec<_>, _>>()?;
     let mut problems = Vec::new();
-    for (name, values) in
-        [("--batch", &options.batch), ("--width", &options.width), ("--population", &options.population)]
-    {
+    for (name, values) in [
+        ("--batch", &options.batch),
+        ("--width", &options.width),
+        ("--population", &options.population),
+        ("--updates-per-call", &options.updates_per_call),
+    ] {
         if values.contains(&0) {
             problems.push(format!("{name}: must be at least 1, got 0"));
         }
@@ -77,23 +81,26 @@ pub(crate) fn run(options: &BenchOptions) -> Result<(), CliError> {
     }
     // Every point is refused before the first one is measured.
     for (learner, stack) in options.learner.iter().zip(&stacks) {
-        for (&batch, &width, &population) in points(options) {
-            let point = Point { learner, device: &options.device[0], batch, width, population };
+        for (batch, width, population, updates_per_call) in points(options) {
+            let point =
+                Point { learner, device: &options.device[0], batch, width, population, updates_per_call };
             memory::check(&config(options, &point, learner, stack)?, SIZES)?;
         }
     }
     if !options.json {
         line(format_args!(
-            "{:16} {:8} {:>6} {:>6} {:>4} {:>8} {:>10} {:>10} {:>10} {:>11} {:>11} {:>8}",
+            "{:16} {:8} {:>6} {:>6} {:>4} {:>4} {:>8} {:>10} {:>10} {:>10} {:>10} {:>11} {:>11} {:>8}",
             "learner",
             "device",
             "batch",
             "width",
             "P",
+            "call",
             "threads",
             "updates/s",
             "min",
             "max",
+            "P × /s",
             "extra time",
             "extra FLOPs",
             "peak MB"
@@ -102,8 +109,8 @@ pub(crate) fn run(options: &BenchOptions) -> Result<(), CliError> {
     for (name, stack) in options.learner.iter().zip(&stacks) {
         for device in &options.device {
             let handle = ingle::device::open(device)?;
-            for (&batch, &width, &population) in points(options) {
-                let point = Point { learner: name, device, batch, width, population };
+            for (batch, width, population, updates_per_call) in points(options) {
+                let point = Point { learner: name, device, batch, width, population, updates_per_call };
                 let measured = in_pool(options.threads, || measure(options, &point, stack, &handle))?;
                 print(options, &point, &measured)?;
             }
@@ -112,11 +119,13 @@ pub(crate) fn run(options: &BenchOptions) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Every batch with every width and population.
-fn points(options: &BenchOptions) -> impl Iterator<Item = (&usize, &usize, &usize)> {
-    options.batch.iter().flat_map(move |batch| {
-        options.width.iter().flat_map(move |width| {
-            options.population.iter().map(move |population| (batch, width, population))
+/// Every batch with every width, population and number of updates per call.
+fn points(options: &BenchOptions) -> impl Iterator<Item = (usize, usize, usize, usize)> {
+    options.batch.iter().flat_map(move |&batch| {
+        options.width.iter().flat_map(move |&width| {
+            options.population.iter().flat_map(move |&population| {
+                options.updates_per_call.iter().map(move |&calls| (batch, width, population, calls))
+            })
         })
     })
 }
@@ -139,6 +148,7 @@ fn config(
         ("device", Value::from(point.device)),
         ("population", number(population)),
         ("replay.batch", number(batch)),
+        ("train.updates_per_call", number(point.updates_per_call)),
     ];
     RunConfig::resolve(None, &set, given)
 }
@@ -194,7 +204,10 @@ impl Rates {
 }
 
 /// A learner on random transitions.
-struct Bench(CoreLearner<Core, Source>);
+struct Bench {
+    learner: CoreLearner<Core, Source>,
+    updates_per_call: usize,
+}
 
 impl Bench {
     fn new(config: &RunConfig, stack: &Stack, device: &Device) -> Result<Self, CliError> {
@@ -210,7 +223,9 @@ impl Bench {
             None => None,
         };
         let source = Source { replay, demonstrations };
-        Ok(Self(CoreLearner::new(learner::core(config, SIZES)?, source, 0, device)?))
+        let learner = CoreLearner::new(learner::core(config, SIZES)?, source, 0, device)?;
+        let updates_per_call = usize::try_from(config.train.updates_per_call).unwrap_or(usize::MAX);
+        Ok(Self { learner, updates_per_call })
     }
 
     /// Updates for so many seconds; how many there were a second.
@@ -219,8 +234,14 @@ impl Bench {
         let mut updates = 0;
         let mut last = None;
         while start.elapsed() < Duration::from_secs_f64(seconds) || updates == 0 {
-            last = Some(self.0.step()?);
-            updates += 1;
+            if self.updates_per_call == 1 {
+                last = Some(self.learner.step()?);
+                updates += 1;
+            } else {
+                let outputs = self.learner.step_many(self.updates_per_call)?;
+                updates += outputs.len() as u32;
+                last = outputs.into_iter().next_back();
+            }
         }
         // Reading the last losses waits for all the work; it belongs to the time.
         let losses = last.map(|output| output.metrics.read()).transpose()?.unwrap_or_default();
@@ -262,7 +283,7 @@ fn fill(replay: &mut dyn Insert, seed: u64) -> Result<(), CliError> {
 }
 
 fn print(options: &BenchOptions, point: &Point<'_>, measured: &Measured) -> Result<(), CliError> {
-    let Point { learner, device, batch, width, population } = *point;
+    let Point { learner, device, batch, width, population, updates_per_call } = *point;
     let Measured { rates, threads, nest } = measured;
     let memory = peak_memory_mb();
     let numbers = |Rates { median, min, max }: &Rates| json!({"median": median, "min": min, "max": max});
@@ -273,9 +294,10 @@ fn print(options: &BenchOptions, point: &Point<'_>, measured: &Measured) -> Resu
             "batch": batch,
             "width": width,
             "population": population,
-            "updates_per_call": 1,
+            "updates_per_call": updates_per_call,
             "threads": threads,
             "updates_per_s": numbers(rates),
+            "learner_updates_per_s": rates.median * population as f64,
             "peak_rss_mb": memory,
         });
         if let Some(Nest { core, extra_time, extra_flops }) = nest {
@@ -288,10 +310,11 @@ fn print(options: &BenchOptions, point: &Point<'_>, measured: &Measured) -> Resu
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
         let share = |share: Option<f64>| or_dash(share.map(|share| format!("{:+.0} %", 100.0 * share)));
         line(format_args!(
-            "{learner:16} {device:8} {batch:>6} {width:>6} {population:>4} {threads:>8} {:>10.1} {:>10.1} {:>10.1} {:>11} {:>11} {:>8}",
+            "{learner:16} {device:8} {batch:>6} {width:>6} {population:>4} {updates_per_call:>4} {threads:>8} {:>10.1} {:>10.1} {:>10.1} {:>10.1} {:>11} {:>11} {:>8}",
             rates.median,
             rates.min,
             rates.max,
+            rates.median * population as f64,
             share(nest.as_ref().map(|nest| nest.extra_time)),
             share(nest.as_ref().and_then(|nest| nest.extra_flops)),
             or_dash(memory.map(|memory| format!("{memory:.0}")))

@@ -4,24 +4,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ingle::device::DeviceName;
 use ingle::envs::EnvironmentOptions;
 use ingle::replay::demonstrations::Terminal;
-use ingle::replay::{Data, Priorities, ReplayConfig};
-use ingle::{Error, TrainConfig};
+use ingle::replay::{Data, Place, Priorities, ReplayConfig};
+use ingle::{Error, Seeds, TrainConfig};
 use serde::{Deserialize, Serialize, de::Error as _};
 use toml::{Table, Value};
 
 use crate::error::CliError;
 use crate::learner::{Layers, Sizes, Stack};
+use crate::sweep;
 
 /// The key of the population, which is set once for all layers.
-const POPULATION: &str = "population";
+pub(crate) const POPULATION: &str = "population";
 
 /// What may change when a run goes on: where it computes, when it ends, what is kept of it.
 const FREE: &[&str] = &[
     "demonstrations.path",
     "device",
     "environment.python",
+    "replay.storage",
     "train.steps",
     "train.max_updates",
     "train.target_return",
@@ -40,8 +43,8 @@ pub(crate) struct RunConfig {
     pub(crate) env: String,
     /// The device.
     pub(crate) device: String,
-    /// Seed of everything random.
-    pub(crate) seed: u64,
+    /// Seed of everything random; member p of a population has that plus p, or its own of a list.
+    pub(crate) seed: Seeds,
     /// Environments played side by side.
     pub(crate) envs: usize,
     /// Where environments that are not built in come from.
@@ -71,6 +74,8 @@ pub(crate) struct ReplaySettings {
     pub(crate) batch: usize,
     /// Steps folded into a row.
     pub(crate) n_step: usize,
+    /// Where rows are kept.
+    pub(crate) storage: ReplayStorage,
     /// How a prioritised replay weighs its rows.
     pub(crate) priorities: Priorities,
 }
@@ -102,10 +107,28 @@ pub(crate) enum ReplayKind {
     Prioritised,
 }
 
+/// Where a replay keeps its rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ReplayStorage {
+    /// On the device, if that is no CPU.
+    #[default]
+    Auto,
+    Host,
+    Device,
+}
+
 impl Default for ReplaySettings {
     fn default() -> Self {
         let ReplayConfig { capacity, batch, .. } = ReplayConfig::new(1, 1);
-        Self { kind: ReplayKind::default(), capacity, batch, n_step: 1, priorities: Priorities::default() }
+        Self {
+            kind: ReplayKind::default(),
+            capacity,
+            batch,
+            n_step: 1,
+            storage: ReplayStorage::default(),
+            priorities: Priorities::default(),
+        }
     }
 }
 
@@ -115,7 +138,7 @@ impl Default for RunConfig {
             learner: "sac".into(),
             env: "pendulum".into(),
             device: "flex".into(),
-            seed: 0,
+            seed: 0.into(),
             envs: 1,
             environment: EnvironmentOptions::default(),
             population: 1,
@@ -154,7 +177,10 @@ impl RunConfig {
                         problems.push(problem);
                     }
                 }
-                None => problems.push(format!("--set {assignment}: must be KEY=VALUE")),
+                None => problems.push(match assignment.strip_prefix("sweep.") {
+                    Some(sweep) => format!("--sweep {sweep}: must be KEY=VALUES"),
+                    None => format!("--set {assignment}: must be KEY=VALUE"),
+                }),
             }
         }
         for (key, value) in options {
@@ -165,6 +191,7 @@ impl RunConfig {
 
         // Each setting is tried by itself on top of the defaults, so that every one that is wrong is named.
         let defaults = Self::default().to_table()?;
+        problems.extend(sweep::expand(&mut given, &defaults));
         let mut merged = defaults.clone();
         for (path, value) in settings(&given) {
             let name = path.join(".");
@@ -255,6 +282,10 @@ impl RunConfig {
         if self.demonstrations.action_low.is_some() != self.demonstrations.action_high.is_some() {
             problems.push("demonstrations.action_low: comes with demonstrations.action_high".into());
         }
+        if let Err(Error::Config(list)) = self.seed.check(self.population) {
+            problems.extend(list);
+        }
+        problems.extend(self.train.gamma.violation("train.gamma", self.population, "in [0, 1]", |_| true));
         let ReplaySettings { capacity, batch, n_step, .. } = self.replay;
         let sizes = [("replay.capacity", capacity), ("replay.batch", batch), ("replay.n_step", n_step)];
         problems.extend(
@@ -302,7 +333,20 @@ impl RunConfig {
     pub(crate) fn replay(&self, sizes: Sizes, data: Data) -> ReplayConfig {
         let Sizes { observation, action } = sizes;
         let ReplaySettings { capacity, batch, .. } = self.replay;
-        ReplayConfig { observation, action, capacity, batch, population: self.population, data }
+        let (population, place) = (self.population, self.place());
+        ReplayConfig { observation, action, capacity, batch, population, data, place }
+    }
+
+    /// Where the replay keeps its rows: by itself on the device, unless that is a CPU, which reads the host's memory.
+    pub(crate) fn place(&self) -> Place {
+        match self.replay.storage {
+            ReplayStorage::Host => Place::Host,
+            ReplayStorage::Device => Place::Device,
+            ReplayStorage::Auto => match self.device.parse() {
+                Ok(DeviceName::Wgpu(_) | DeviceName::Cuda(_)) => Place::Device,
+                _ => Place::Host,
+            },
+        }
     }
 
     /// The configuration as a file, with the sections of the learner's layers only.
@@ -319,7 +363,7 @@ impl RunConfig {
     }
 
     /// All settings, every layer's in its section. The population is in none of the sections, but above them.
-    fn to_table(&self) -> Result<Table, CliError> {
+    pub(crate) fn to_table(&self) -> Result<Table, CliError> {
         let failed = |error: toml::ser::Error| CliError::Other(error.to_string());
         let mut table = Table::try_from(self).map_err(failed)?;
         for (name, mut section) in Table::try_from(&self.layers).map_err(failed)? {
@@ -332,7 +376,7 @@ impl RunConfig {
     }
 
     /// Reads what [`Self::to_table`] wrote, and gives every layer the population.
-    fn from_table(mut table: Table) -> Result<Self, toml::de::Error> {
+    pub(crate) fn from_table(mut table: Table) -> Result<Self, toml::de::Error> {
         let population = table.get(POPULATION).cloned();
         let mut sections = Table::new();
         for (name, default) in Table::try_from(Layers::default()).map_err(toml::de::Error::custom)? {
@@ -350,7 +394,7 @@ impl RunConfig {
 }
 
 /// The settings in a value by their dotted keys.
-fn flatten(path: String, value: &Value, settings: &mut BTreeMap<String, Value>) {
+pub(crate) fn flatten(path: String, value: &Value, settings: &mut BTreeMap<String, Value>) {
     match value {
         Value::Table(table) => {
             for (key, value) in table {
@@ -380,7 +424,7 @@ fn parse_value(text: &str) -> Value {
 }
 
 /// Puts a value at a dotted key.
-fn insert(table: &mut Table, key: &str, value: Value) -> Result<(), String> {
+pub(crate) fn insert(table: &mut Table, key: &str, value: Value) -> Result<(), String> {
     let mut parts: Vec<&str> = key.split('.').collect();
     let Some(last) = parts.pop().filter(|last| !last.is_empty() && parts.iter().all(|part| !part.is_empty()))
     else {
@@ -399,7 +443,7 @@ fn insert(table: &mut Table, key: &str, value: Value) -> Result<(), String> {
 }
 
 /// The settings in a table: `key` or `section.key`, each with its whole value.
-fn settings(given: &Table) -> Vec<(Vec<String>, Value)> {
+pub(crate) fn settings(given: &Table) -> Vec<(Vec<String>, Value)> {
     let mut settings = Vec::new();
     for (name, value) in given {
         match value {
@@ -412,7 +456,7 @@ fn settings(given: &Table) -> Vec<(Vec<String>, Value)> {
 }
 
 /// Replaces the value at a path of one or two keys.
-fn place(table: &mut Table, path: &[String], value: Value) {
+pub(crate) fn place(table: &mut Table, path: &[String], value: Value) {
     match path {
         [key] => {
             table.insert(key.clone(), value);

@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use ingle::burn::tensor::Device;
 use ingle::train::{Checkpoints, EpisodeStatistics, read_record};
-use ingle::{CoreLearner, Record, RecordItem, State};
+use ingle::{CoreLearner, LearnerCore, Record, RecordItem, State};
 use serde_json::json;
 
 use crate::arguments::EvalOptions;
 use crate::config::{NONE, RunConfig};
 use crate::error::CliError;
 use crate::learner::Sizes;
+use crate::members::Members;
 use crate::output::{line, note};
 use crate::stack::Core;
 use crate::train::{CONFIG, STATE, environments};
@@ -29,7 +30,13 @@ pub(crate) fn run(options: &EvalOptions) -> Result<(), CliError> {
         let problem = format!("--episodes: must be at most {MOST_EPISODES}, got {}", options.episodes);
         return Err(CliError::Config(vec![problem]));
     }
-    let policy = SavedPolicy::open(&options.run, options.device.as_deref(), options.env.as_deref())?;
+    let saved = SavedPolicy::open(&options.run, options.device.as_deref(), options.env.as_deref())?;
+    let config = saved.config.clone();
+    let whole = Members::of(&config)?;
+    let policy = match options.member {
+        Some(member) => saved.of_member(&whole, member)?,
+        None => saved,
+    };
     let mut environments = environments(&policy.config, options.episodes)?;
     // The direct core's, however deep it is nested.
     let updates = policy.record.0.iter().find_map(|(name, item)| match item {
@@ -39,29 +46,43 @@ pub(crate) fn run(options: &EvalOptions) -> Result<(), CliError> {
     let members = policy.with(Sizes::of(environments[0].as_ref()), |policy| {
         Ok(ingle::train::evaluate(policy, &mut environments, options.seed)?)
     })?;
-    let best = members.iter().max_by(|a, b| a.mean_return.total_cmp(&b.mean_return));
-    let Some(EpisodeStatistics { mean_return, std_return, mean_length, episodes }) = best.copied() else {
+    let best = members.iter().copied().enumerate();
+    let best = best.max_by(|(_, a), (_, b)| a.mean_return.total_cmp(&b.mean_return));
+    let Some((best, EpisodeStatistics { mean_return, std_return, mean_length, episodes })) = best else {
         return Err(CliError::Other("no episode was played".into()));
     };
+    // Who it is, where there are several.
+    let member = options.member.unwrap_or(best);
     if options.json {
-        line(format_args!(
-            "{}",
-            json!({
-                "mean_return": mean_return,
-                "std_return": std_return,
-                "episodes": episodes,
-                "env_steps": mean_length * episodes as f64,
-                "updates": updates,
-                "seconds": start.elapsed().as_secs_f64(),
-                "run": options.run,
-            })
-        ))?;
-    } else {
-        line(format_args!(
-            "mean return {mean_return:.1} ± {std_return:.1} over {episodes} episodes of {mean_length:.0} steps"
-        ))?;
+        let mut result = json!({
+            "mean_return": mean_return,
+            "std_return": std_return,
+            "episodes": episodes,
+            "env_steps": mean_length * episodes as f64,
+            "updates": updates,
+            "seconds": start.elapsed().as_secs_f64(),
+            "run": options.run,
+        });
+        if config.population > 1 {
+            result["member"] = json!(member);
+        }
+        if members.len() > 1 {
+            result["members"] =
+                members.iter().enumerate().map(|(member, own)| whole.json(member, own)).collect();
+        }
+        return line(format_args!("{result}"));
     }
-    Ok(())
+    if members.len() > 1 {
+        whole.print(&members, best)?;
+    }
+    let of_population = match (config.population, options.member) {
+        (1, _) => String::new(),
+        (_, Some(member)) => format!(" (member {member})"),
+        (count, None) => format!(" (best of {count} members: {member})"),
+    };
+    line(format_args!(
+        "mean return {mean_return:.1} ± {std_return:.1} over {episodes} episodes of {mean_length:.0} steps{of_population}"
+    ))
 }
 
 /// The final policy of a run, or of one that has not finished the one in its newest checkpoint.
@@ -89,6 +110,8 @@ pub(crate) struct SavedPolicy {
     pub(crate) config: RunConfig,
     device: Device,
     record: Record,
+    /// The population that the record is of, and which member this is; none if it is all of them.
+    whole: Option<(RunConfig, usize)>,
 }
 
 impl SavedPolicy {
@@ -105,7 +128,13 @@ impl SavedPolicy {
             return Err(CliError::Config(vec![problem.into()]));
         }
         let device = ingle::device::open(&config.device)?;
-        Ok(Self { record: policy(run)?, config, device })
+        Ok(Self { record: policy(run)?, config, device, whole: None })
+    }
+
+    /// The policy of one member of the run's population, as the learner that it would be alone.
+    fn of_member(self, members: &Members<'_>, member: usize) -> Result<Self, CliError> {
+        let config = members.alone(member)?;
+        Ok(Self { whole: Some((self.config, member)), config, ..self })
     }
 
     /// Does something with the policy, for observations and actions of these sizes.
@@ -116,8 +145,17 @@ impl SavedPolicy {
     ) -> Result<T, CliError> {
         let core = learner::core(&self.config, sizes)?;
         in_pool(None, || {
-            let mut policy = CoreLearner::new(core, (), self.config.seed, &self.device)?;
-            policy.state.load(&self.record)?;
+            let mut policy = CoreLearner::new(core, (), self.config.seed.clone(), &self.device)?;
+            match &self.whole {
+                None => policy.state.load(&self.record)?,
+                Some((config, member)) => {
+                    let mut all = learner::core(config, sizes)?.init(0, &self.device)?;
+                    all.load(&self.record)?;
+                    policy.state = all
+                        .member(*member)
+                        .ok_or_else(|| CliError::Other(format!("the state has no member {member}")))?;
+                }
+            }
             work(&policy)
         })
     }

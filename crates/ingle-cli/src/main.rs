@@ -18,6 +18,7 @@ mod evaluate;
 mod flops;
 mod learner;
 mod memory;
+mod members;
 mod output;
 mod panics;
 mod plot;
@@ -28,6 +29,7 @@ mod source;
 mod stack;
 #[cfg(unix)]
 mod supervise;
+mod sweep;
 mod train;
 
 use std::process::ExitCode;

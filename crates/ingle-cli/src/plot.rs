@@ -8,7 +8,9 @@ use ingle::random::RandomStream;
 use serde_json::{Value, json};
 
 use crate::arguments::{GroupBy, PlotOptions};
+use crate::config::RunConfig;
 use crate::error::CliError;
+use crate::members::Members;
 use crate::output::{line, note};
 use crate::train::{CONFIG, METRICS};
 
@@ -104,26 +106,49 @@ fn read_curves(run: &Path, options: &PlotOptions) -> Result<Vec<Curve>, CliError
     let text = fs::read_to_string(&path).map_err(|source| CliError::Read { path: path.clone(), source })?;
     let members = parse_metrics(&text, &options.metric)
         .map_err(|problem| CliError::Input(format!("{}: {problem}", path.display())))?;
-    let group = match options.group {
-        GroupBy::Learner => learner(run)?,
+    let several = members.len() > 1;
+    let one = |group: String| vec![group; members.len()];
+    let groups = match options.group {
+        GroupBy::Settings => settings(run, members.len())?,
+        GroupBy::Learner => one(learner(run)?),
         GroupBy::Directory => {
             let parent = fs::canonicalize(run).ok().and_then(|run| Some(run.parent()?.to_owned()));
-            parent
-                .and_then(|parent| Some(parent.file_name()?.to_string_lossy().into_owned()))
-                .unwrap_or_default()
+            let name = parent.and_then(|parent| Some(parent.file_name()?.to_string_lossy().into_owned()));
+            one(name.unwrap_or_default())
         }
     };
-    let several = members.len() > 1;
     let name = run.file_name().map_or_else(|| run.to_string_lossy(), |name| name.to_string_lossy());
     Ok(members
         .into_iter()
+        .zip(groups)
         .enumerate()
-        .map(|(member, values)| Curve {
+        .map(|(member, (values, group))| Curve {
             run: if several { format!("{name}, member {member}") } else { name.clone().into_owned() },
-            group: group.clone(),
+            group,
             values,
         })
         .collect())
+}
+
+/// The learner and the settings of each of a run's members.
+fn settings(run: &Path, count: usize) -> Result<Vec<String>, CliError> {
+    let path = run.join(CONFIG);
+    let text = fs::read_to_string(&path).map_err(|source| CliError::Read { path: path.clone(), source })?;
+    let config = RunConfig::read(&text)?;
+    if config.population < count {
+        return Err(CliError::Input(format!(
+            "{}: has {} members, the metrics {count}",
+            path.display(),
+            config.population
+        )));
+    }
+    let members = Members::of(&config)?;
+    let learner = &config.learner;
+    let name = |member| match members.describe(member) {
+        none if none.is_empty() => learner.clone(),
+        settings => format!("{learner}, {settings}"),
+    };
+    Ok((0..count).map(name).collect())
 }
 
 /// The learner of a run.

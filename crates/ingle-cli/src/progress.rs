@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use ingle::train::{Event, Observer, Progress, TrainError};
+use ingle::train::{EpisodeStatistics, Event, Observer, Progress, TrainError};
 
 use crate::output::note;
 
@@ -75,10 +75,19 @@ impl Observer for ProgressView {
             }
             Event::Metrics { metrics, .. } => self.metrics.clone_from(metrics),
             Event::Evaluation { env_steps, members, .. } => {
-                let returns: Vec<String> = members
-                    .iter()
-                    .map(|member| format!("{:.1} ± {:.1}", member.mean_return, member.std_return))
-                    .collect();
+                let mut sorted = members.to_vec();
+                sorted.sort_by(|a, b| b.mean_return.total_cmp(&a.mean_return));
+                let show = |EpisodeStatistics { mean_return, std_return, .. }: &EpisodeStatistics| {
+                    format!("{mean_return:.1} ± {std_return:.1}")
+                };
+                let returns = match sorted.as_slice() {
+                    // Of many members, the spread.
+                    [best, .., worst] if sorted.len() > 4 => {
+                        let median = &sorted[sorted.len() / 2];
+                        format!("best {}, median {}, worst {}", show(best), show(median), show(worst))
+                    }
+                    _ => members.iter().map(show).collect::<Vec<_>>().join(", "),
+                };
                 let losses: Vec<String> = ["critic_loss", "actor_loss", "temperature"]
                     .iter()
                     .filter_map(|name| Some(format!("{name} {:.3}", self.metrics.get(*name)?.first()?)))
@@ -86,7 +95,7 @@ impl Observer for ProgressView {
                 self.line(&format!(
                     "{:>6}  step {env_steps:>7}  evaluation {}  {}",
                     clock(self.start.elapsed().as_secs_f64()),
-                    returns.join(", "),
+                    returns,
                     losses.join("  ")
                 ));
             }

@@ -35,10 +35,13 @@ pub(crate) fn run(options: &RunsOptions) -> Result<(), CliError> {
         let steps = format!("{}/{}", run.status.env_steps, run.config.train.steps);
         let last = run.status.last_return.map_or("–".to_owned(), |value| format!("{value:.1}"));
         let (config, state) = (&run.config, describe(&run.status.state));
+        let learner = match config.population {
+            1 => config.learner.clone(),
+            members => format!("{} × {members}", config.learner),
+        };
         line(format_args!(
-            "{:30} {:16} {:26} {steps:>19} {last:>10}  {state}",
+            "{:30} {learner:16} {:26} {steps:>19} {last:>10}  {state}",
             run.path.display(),
-            config.learner,
             config.env
         ))
     })
@@ -64,9 +67,11 @@ impl Listing {
             "learner": config.learner,
             "env": config.env,
             "seed": config.seed,
+            "population": config.population,
             "env_steps": status.env_steps,
             "steps": config.train.steps,
             "last_return": status.last_return,
+            "members": status.members,
             "state": state,
             "reason": reason,
         })

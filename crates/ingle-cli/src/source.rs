@@ -2,9 +2,8 @@
 
 use ingle::burn::tensor::Device;
 use ingle::envs::VectorEnvironment;
-use ingle::random::derive_seed;
 use ingle::replay::demonstrations::{DemonstrationConfig, DemonstrationSampler, Demonstrations, ReadOptions};
-use ingle::replay::{Insert, NStepReplay, PrioritisedReplay, ReplayConfig, Rows, UniformReplay};
+use ingle::replay::{Insert, NStepReplay, PrioritisedReplay, ReplayConfig, Rows, UniformReplay, draw};
 use ingle::state::Visitor;
 use ingle::{Checkpoint, Error, Feedback, NStepTransitions, Result, Sampler, Transitions};
 
@@ -22,9 +21,9 @@ impl<T: Sampler<Sample = Transitions> + Insert + Checkpoint + Send> Store for T 
 pub(crate) fn replay(config: &RunConfig, shape: &ReplayConfig, device: &Device) -> Result<Box<dyn Store>> {
     let ReplaySettings { kind, priorities, .. } = config.replay;
     match kind {
-        ReplayKind::Uniform => folded(UniformReplay::new(shape, config.seed, device)?, config, shape),
+        ReplayKind::Uniform => folded(UniformReplay::new(shape, config.seed.clone(), device)?, config, shape),
         ReplayKind::Prioritised => {
-            folded(PrioritisedReplay::new(shape, priorities, config.seed, device)?, config, shape)
+            folded(PrioritisedReplay::new(shape, priorities, config.seed.clone(), device)?, config, shape)
         }
     }
 }
@@ -46,6 +45,10 @@ impl<R: Store> Sampler for Folded<R> {
 
     fn sample(&mut self) -> Result<Transitions> {
         self.0.sample().map(NStepTransitions::into_inner)
+    }
+
+    fn sample_many(&mut self, count: usize) -> Result<Vec<Transitions>> {
+        Ok(self.0.sample_many(count)?.into_iter().map(NStepTransitions::into_inner).collect())
     }
 
     fn feedback(&mut self, feedback: Feedback) -> Result<()> {
@@ -86,6 +89,10 @@ impl Sampler for Recorded {
 
     fn sample(&mut self) -> Result<Transitions> {
         self.0.sample()
+    }
+
+    fn sample_many(&mut self, count: usize) -> Result<Vec<Transitions>> {
+        self.0.sample_many(count)
     }
 }
 
@@ -156,17 +163,18 @@ impl Source {
         let sampler = DemonstrationConfig {
             batch: shape.batch,
             population: shape.population,
-            gamma: config.train.gamma,
+            gamma: config.train.gamma.clone(),
+            place: shape.place,
             // Imitators make rewards, and behaviour cloning reads none.
             use_rewards: offline && Stack::parse(&config.learner).is_ok_and(|stack| stack.core != "bc"),
         };
-        let seed = derive_seed(config.seed, "demonstrations");
+        let seed = config.seed.derive("demonstrations");
         if let (true, Some(data)) = (offline, demonstrations) {
             let recorded = Recorded(sampler.init(data, seed, device)?);
             return Ok(Self { replay: Box::new(recorded), demonstrations: None });
         }
         let demonstrations = demonstrations
-            .map(|demonstrations| sampler.init(demonstrations, seed, device))
+            .map(|demonstrations| sampler.init(demonstrations, seed.clone(), device))
             .transpose()?
             .map(|sampler| Box::new(sampler) as Box<dyn Expert>);
         Ok(Self { replay: replay(config, shape, device)?, demonstrations })
@@ -188,6 +196,16 @@ impl Sampler for Source {
     fn sample(&mut self) -> Result<Sample> {
         let demonstrations = self.demonstrations.as_mut().map(|sampler| sampler.sample()).transpose()?;
         Ok(Sample { transitions: self.replay.sample()?, demonstrations })
+    }
+
+    fn sample_many(&mut self, count: usize) -> Result<Vec<Sample>> {
+        let own = self.replay.sample_many(count)?;
+        let demonstrations = match &mut self.demonstrations {
+            Some(sampler) => draw(sampler.as_mut(), own.len())?.into_iter().map(Some).collect(),
+            None => vec![None; own.len()],
+        };
+        let pairs = own.into_iter().zip(demonstrations);
+        Ok(pairs.map(|(transitions, demonstrations)| Sample { transitions, demonstrations }).collect())
     }
 
     fn feedback(&mut self, feedback: Feedback) -> Result<()> {

@@ -105,6 +105,11 @@ impl<C: LearnerCore> LearnerCore for Adapted<C> {
     fn step(&self, state: &mut C::State, sample: Sample) -> Result<StepOutput> {
         self.core.step(state, (self.adapt)(sample)?)
     }
+
+    fn step_many(&self, state: &mut C::State, samples: Vec<Sample>) -> Result<Vec<StepOutput>> {
+        let samples = samples.into_iter().map(self.adapt).collect::<Result<_>>()?;
+        self.core.step_many(state, samples)
+    }
 }
 
 impl<C: Act> Act for Adapted<C> {
@@ -210,6 +215,10 @@ impl LearnerCore for Core {
     fn step(&self, state: &mut CoreState, sample: Sample) -> Result<StepOutput> {
         self.inner.erased_step(state, sample)
     }
+
+    fn step_many(&self, state: &mut CoreState, samples: Vec<Sample>) -> Result<Vec<StepOutput>> {
+        self.inner.erased_step_many(state, samples)
+    }
 }
 
 impl Act for Core {
@@ -267,6 +276,7 @@ struct Shape {
 trait ErasedCore: Send + Sync {
     fn erased_init(&self, seed: u64, device: &Device) -> Result<CoreState>;
     fn erased_step(&self, state: &mut CoreState, sample: Sample) -> Result<StepOutput>;
+    fn erased_step_many(&self, state: &mut CoreState, samples: Vec<Sample>) -> Result<Vec<StepOutput>>;
     fn shape(&self) -> Shape;
     fn erased_act(&self, state: &CoreState, observation: Tensor<3>, acting: Acting) -> Result<Tensor<3>>;
     fn erased_log_probability(
@@ -288,6 +298,11 @@ where
     fn erased_step(&self, state: &mut CoreState, sample: Sample) -> Result<StepOutput> {
         let own = state.0.as_any_mut().downcast_mut().ok_or_else(other_state)?;
         self.step(own, sample)
+    }
+
+    fn erased_step_many(&self, state: &mut CoreState, samples: Vec<Sample>) -> Result<Vec<StepOutput>> {
+        let own = state.0.as_any_mut().downcast_mut().ok_or_else(other_state)?;
+        self.step_many(own, samples)
     }
 
     fn shape(&self) -> Shape {

@@ -15,12 +15,14 @@ use crate::arguments::TrainOptions;
 use crate::config::{NONE, RunConfig};
 use crate::error::CliError;
 use crate::learner::{Sizes, Stack};
+use crate::members::Members;
 use crate::output::{line, note};
 use crate::panics::caught;
 use crate::progress::{ProgressView, clock};
 use crate::signals::Signals;
 use crate::source::Source;
 use crate::stack::Core;
+use crate::sweep::SWEEP;
 use crate::{in_pool, learner, memory, source};
 
 /// The files of a run directory that other commands read.
@@ -45,7 +47,7 @@ pub(crate) fn run(options: &TrainOptions) -> Result<(), CliError> {
     let core = learner::core(&config, sizes)?;
     let job = TrainJob { config: &config, device, environments, evaluation, demonstrations };
     let (summary, path) = in_pool(options.threads, || job.run(core, place))?;
-    report(&summary, &path, options.json)
+    report(&summary, &config, &path, options.json)
 }
 
 /// Where a run is to be.
@@ -81,14 +83,14 @@ impl TrainJob<'_> {
         let Self { config, device, environments, evaluation, demonstrations } = self;
         let shape = config.replay(sizes(&evaluation, demonstrations.as_ref())?, Data::Own);
         let source = Source::new(config, &shape, demonstrations.as_ref(), &device)?;
-        let learner = CoreLearner::new(core, source, config.seed, &device)?;
+        let learner = CoreLearner::new(core, source, config.seed.clone(), &device)?;
         // The sampler has taken in what it draws.
         drop(demonstrations);
-        let settings = config.train.clone();
+        let (settings, seeds) = (config.train.clone(), config.seed.clone());
         let mut trainer = if config.is_offline() {
-            Trainer::offline(learner, evaluation, settings, config.seed)?
+            Trainer::offline(learner, evaluation, settings, seeds)?
         } else {
-            Trainer::new(learner, environments, evaluation, settings, config.seed)?
+            Trainer::new(learner, environments, evaluation, settings, seeds)?
         };
         let text = config.to_toml()?;
         let directory = match place {
@@ -129,7 +131,15 @@ fn train(
         let run = directory.path().to_owned();
         return Err(CliError::Stopped { signal, step: summary.env_steps, run });
     }
-    directory.finish(&trainer.learner.state.save()?, &summary)?;
+    let state = &trainer.learner.state;
+    if let Some((best, episodes)) = summary.best().filter(|_| config.population > 1)
+        && let Some(own) = state.member(best)
+    {
+        let alone = Members::of(config)?.alone(best)?.to_toml()?;
+        let summary = Summary { evaluation: vec![episodes], ..summary.clone() };
+        directory.finish_best(&alone, &own.save()?, &summary)?;
+    }
+    directory.finish(&state.save()?, &summary)?;
     Ok(summary)
 }
 
@@ -213,6 +223,7 @@ pub(crate) fn resolve(options: &TrainOptions, file: Option<&Path>) -> Result<Run
         ("seed", options.seed),
         ("train.steps", options.steps),
         ("envs", options.envs.map(|envs| envs as u64)),
+        ("population", options.population.map(|population| population as u64)),
     ];
     for (key, number) in numbers {
         if let Some(number) = number {
@@ -222,7 +233,9 @@ pub(crate) fn resolve(options: &TrainOptions, file: Option<&Path>) -> Result<Run
             given.push((key, Value::from(number)));
         }
     }
-    RunConfig::resolve(file, &options.set, given)
+    let sweeps = options.sweep.iter().map(|sweep| format!("{SWEEP}.{}", sweep.trim_start()));
+    let set: Vec<String> = options.set.iter().cloned().chain(sweeps).collect();
+    RunConfig::resolve(file, &set, given)
 }
 
 /// The directory for a new run.
@@ -250,26 +263,33 @@ fn run_directory(wanted: Option<&Path>, config: &RunConfig) -> Result<PathBuf, C
     Ok(directory.to_owned())
 }
 
-fn report(summary: &Summary, directory: &Path, json: bool) -> Result<(), CliError> {
+fn report(summary: &Summary, config: &RunConfig, directory: &Path, json: bool) -> Result<(), CliError> {
     let best = summary.best();
+    let members = Members::of(config)?;
+    let several = summary.evaluation.len() > 1;
     if json {
         let statistics = best.map(|(_, statistics)| statistics);
-        line(format_args!(
-            "{}",
-            json!({
-                "mean_return": statistics.map(|statistics| statistics.mean_return),
-                "std_return": statistics.map(|statistics| statistics.std_return),
-                "episodes": statistics.map_or(0, |statistics| statistics.episodes),
-                "env_steps": summary.env_steps,
-                "updates": summary.updates,
-                "seconds": summary.seconds,
-                "run": directory,
-            })
-        ))?;
-        return Ok(());
+        let mut result = json!({
+            "mean_return": statistics.map(|statistics| statistics.mean_return),
+            "std_return": statistics.map(|statistics| statistics.std_return),
+            "episodes": statistics.map_or(0, |statistics| statistics.episodes),
+            "env_steps": summary.env_steps,
+            "updates": summary.updates,
+            "seconds": summary.seconds,
+            "run": directory,
+        });
+        if let (true, Some((member, _))) = (several, best) {
+            let all = summary.evaluation.iter().enumerate();
+            result["best_member"] = json!(member);
+            result["members"] = all.map(|(member, own)| members.json(member, own)).collect();
+        }
+        return line(format_args!("{result}"));
     }
     if let Some((member, EpisodeStatistics { mean_return, std_return, mean_length, episodes })) = best {
-        let of_population = if summary.evaluation.len() > 1 {
+        if several {
+            members.print(&summary.evaluation, member)?;
+        }
+        let of_population = if several {
             format!(" (best of {} members: {member})", summary.evaluation.len())
         } else {
             String::new()
@@ -279,11 +299,13 @@ fn report(summary: &Summary, directory: &Path, json: bool) -> Result<(), CliErro
         ))?;
     }
     line(format_args!(
-        "{} steps, {} updates in {}; run saved in {}",
+        "{} steps{}, {} updates in {}; run saved in {}{}",
         summary.env_steps,
+        if several { " a member" } else { "" },
         summary.updates,
         clock(summary.seconds),
-        directory.display()
+        directory.display(),
+        if several { ", the best member alone in best/" } else { "" }
     ))
 }
 

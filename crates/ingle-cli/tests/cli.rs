@@ -351,8 +351,8 @@ fn a_population_is_trained_and_its_best_member_reported() {
         &run,
         "--envs",
         "2",
-        "--set",
-        "population=3",
+        "--population",
+        "3",
         "--set",
         "sac.tau=[0.001, 0.01, 0.1]",
     ];
@@ -360,6 +360,141 @@ fn a_population_is_trained_and_its_best_member_reported() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(text(&output.stdout).contains("best of 3 members"), "{}", text(&output.stdout));
     assert!(ingle(&["eval", &run], &scratch.0).status.success());
+}
+
+fn last_json(output: &Output) -> serde_json::Value {
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    serde_json::from_str(text(&output.stdout).lines().last().unwrap()).unwrap()
+}
+
+#[test]
+fn a_sweep_is_a_population_and_each_member_the_run_alone() {
+    let scratch = Scratch::new();
+    let (run, alone) = (scratch.path("sweep"), scratch.path("alone"));
+    let sweep =
+        ["--sweep", "sac.tau=0.01,0.1", "--sweep", "seed=3..5", "--set", "train.evaluation_interval=100"];
+    let output = ingle(&[&["train", "sac", "--json", "--run", &run], &sweep[..], &TINY].concat(), &scratch.0);
+    let result = last_json(&output);
+    let members = result["members"].as_array().unwrap();
+    assert_eq!(members.len(), 4, "{result}");
+    let settings: Vec<_> = members
+        .iter()
+        .map(|own| (own["settings"]["sac.tau"].as_f64().unwrap(), own["seed"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(settings, [(0.01, 3), (0.01, 4), (0.1, 3), (0.1, 4)]);
+    let best = result["best_member"].as_u64().unwrap() as usize;
+    assert_eq!(members[best]["mean_return"], result["mean_return"]);
+    let highest = members.iter().map(|own| own["mean_return"].as_f64().unwrap()).reduce(f64::max);
+    assert_eq!(result["mean_return"].as_f64(), highest);
+
+    // The best member is there as a run of its own; its configuration trains it alone, to the same bits.
+    let config = format!("{run}/best/config.toml");
+    let trained = ingle(&["train", "sac", "--json", "--run", &alone, "--config", &config], &scratch.0);
+    assert_eq!(last_json(&trained)["mean_return"], result["mean_return"]);
+    let state = |run: &str| std::fs::read(format!("{run}/state.safetensors")).unwrap();
+    assert!(state(&alone) == state(&format!("{run}/best")), "the best member and the run alone");
+
+    let evaluate = |arguments: &[&str]| {
+        let more = ["--json", "--episodes", "2", "--seed", "7"];
+        last_json(&ingle(&[&["eval"], arguments, &more[..]].concat(), &scratch.0))
+    };
+    let member = best.to_string();
+    let (whole, one) = (evaluate(&[&run]), evaluate(&[&run, "--member", &member]));
+    assert_eq!(whole["members"].as_array().unwrap().len(), 4);
+    assert_eq!(whole["members"][best]["mean_return"], one["mean_return"]);
+    assert_eq!(one["member"], best);
+    for run in [&alone, &format!("{run}/best")] {
+        assert_eq!(evaluate(&[run])["mean_return"], one["mean_return"], "{run}");
+    }
+    let refused = ingle(&["eval", &run, "--member", "4"], &scratch.0);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("--member: must be below 4, got 4"), "{}", text(&refused.stderr));
+
+    // What the members differ in is a group of the plot, over their seeds.
+    let table = text(&ingle(&["plot", &run, "--group", "settings"], &scratch.0).stdout);
+    for group in ["| **sac, sac.tau 0.01**, mean |", "| **sac, sac.tau 0.1**, mean |"] {
+        assert!(table.contains(group), "{table}");
+    }
+    assert_eq!(table.matches("member").count(), 4, "{table}");
+    let listed = last_json(&ingle(&["runs", &run, "--json"], &scratch.0));
+    assert_eq!((&listed["population"], listed["members"].as_array().unwrap().len()), (&4.into(), 4));
+    assert!(text(&ingle(&["runs", &run], &scratch.0).stdout).contains("sac × 4"));
+
+    // It goes on as it was: the sweep is in its configuration, and what is exported is of its end.
+    let longer = ingle(&["train", "--resume", "--run", &run, "--steps", "300", "--json"], &scratch.0);
+    assert_eq!(last_json(&longer)["env_steps"], 300);
+    let exported = std::fs::read_to_string(format!("{run}/best/config.toml")).unwrap();
+    assert!(exported.contains("steps = 300"), "{exported}");
+}
+
+#[test]
+fn updates_in_one_call_and_rows_on_the_device_change_nothing() {
+    let scratch = Scratch::new();
+    let train = |name: &str, steps: &str, more: &[&str]| {
+        let run = scratch.path(name);
+        let set = "train.updates_per_step=2";
+        let arguments = ["train", "sac", "--population", "2", "--set", set, "--run", &run, "--steps", steps];
+        last_json(&ingle(&[&arguments, more, &["--json"], &TINY[2..]].concat(), &scratch.0));
+        std::fs::read(format!("{run}/state.safetensors")).unwrap()
+    };
+    let host = train("host", "260", &["--set", "replay.storage=host"]);
+    assert!(host == train("device", "260", &["--set", "replay.storage=device"]), "rows on the device");
+    // A run may be taken from one to the other.
+    let part = scratch.path("part");
+    train("part", "150", &["--set", "replay.storage=device"]);
+    let resume = ["train", "--resume", "--run", &part, "--steps", "260", "--set", "replay.storage=host"];
+    assert!(ingle(&resume, &scratch.0).status.success());
+    assert!(
+        host == std::fs::read(format!("{part}/state.safetensors")).unwrap(),
+        "from the device to the host"
+    );
+    // Updates that wait for a call come later: the policy that acts meanwhile is an older one.
+    assert!(host != train("calls", "260", &["--set", "train.updates_per_call=8"]));
+}
+
+/// Each of some commands ends with its code, and its message on standard error alone.
+fn assert_refused(cases: &[(&[&str], i32, &str)], scratch: &Scratch) {
+    for (arguments, code, message) in cases {
+        let output = ingle(arguments, &scratch.0);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(*code), "{arguments:?}: {error}");
+        assert!(error.contains(message), "{arguments:?}: {message} is not in {error}");
+        assert!(!error.contains("panicked"), "{arguments:?}: {error}");
+        assert!(output.stdout.is_empty(), "{arguments:?}: {}", text(&output.stdout));
+    }
+}
+
+#[test]
+fn what_a_population_cannot_be_is_named() {
+    let scratch = Scratch::new();
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["train", "sac", "--population", "0"], 2, "population: must be at least 1, got 0"),
+        (
+            &["train", "sac", "--sweep", "replay.batch=8,16"],
+            2,
+            "sweep.replay.batch: cannot be swept: it makes the shapes",
+        ),
+        (
+            &["train", "sac", "--sweep", "sac.tau=0.1,0.2", "--population", "3"],
+            2,
+            "the sweep has 2 members, got 3",
+        ),
+        (&["train", "sac", "--sweep", "sac.tau"], 2, "--sweep sac.tau: must be KEY=VALUES"),
+        (&["train", "sac", "--set", "seed=[1, 2]"], 2, "seed: 2 values for a population of 1"),
+        (
+            &["train", "sac", "--set", "train.gamma=[0.9, 0.99]"],
+            2,
+            "train.gamma: 2 values for a population of 1",
+        ),
+        (
+            &["train", "sac", "--set", "train.updates_per_call=0"],
+            2,
+            "train.updates_per_call: must be at least 1",
+        ),
+        (&["train", "sac", "--set", "replay.storage=disk"], 2, "replay.storage: unknown variant `disk`"),
+    ];
+    assert_refused(cases, &scratch);
+    assert_eq!(std::fs::read_dir(&scratch.0).unwrap().count(), 0);
 }
 
 #[test]
@@ -456,14 +591,7 @@ fn bad_input_is_named_and_leaves_nothing_behind() {
         (&["bench", "--learner", "ppo"], 2, "'ppo' is not a learner"),
         (&["fly"], 2, "unrecognized subcommand"),
     ];
-    for (arguments, code, message) in cases {
-        let output = ingle(arguments, &scratch.0);
-        let error = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(*code), "{arguments:?}: {error}");
-        assert!(error.contains(message), "{arguments:?}: {message} is not in {error}");
-        assert!(!error.contains("panicked"), "{arguments:?}: {error}");
-        assert!(output.stdout.is_empty(), "{arguments:?}: {}", text(&output.stdout));
-    }
+    assert_refused(cases, &scratch);
     let left: Vec<_> =
         std::fs::read_dir(&scratch.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 4, "{left:?}");

@@ -3,6 +3,7 @@
 use burn::tensor::{Device, Tensor};
 
 use crate::processor::SampleProcessor;
+use crate::random::Seeds;
 use crate::sample::SameSample;
 use crate::state::{Checkpoint, State, Visitor};
 use crate::{Error, Feedback, Result, StepOutput, Transitions};
@@ -36,6 +37,15 @@ pub trait LearnerCore {
     /// # Errors
     /// If the sample does not fit; `state` is then as it was.
     fn step(&self, state: &mut Self::State, sample: Self::Sample) -> Result<StepOutput>;
+
+    /// As many updates as there are samples, one after the other: what as many calls of [`Self::step`] do, bit for bit, and
+    /// each one's output. The default makes those calls; override it where several updates cost less together.
+    ///
+    /// # Errors
+    /// If a sample does not fit. The updates before it have then been made, and no other: their number is not told.
+    fn step_many(&self, state: &mut Self::State, samples: Vec<Self::Sample>) -> Result<Vec<StepOutput>> {
+        samples.into_iter().map(|sample| self.step(state, sample)).collect()
+    }
 }
 
 /// A core whose noise can be handed in, for exact tests and for whoever keeps the noise elsewhere.
@@ -143,7 +153,18 @@ pub trait Sampler {
     /// If there is not enough data, or the source failed.
     fn sample(&mut self) -> Result<Self::Sample>;
 
-    /// Takes the errors of the last sample's rows. The default drops them, unread.
+    /// Draws up to `count` ≥ 1 samples at once, at least one: those that as many calls of [`Self::sample`] would draw if
+    /// feedback came after each. The default draws one, which is right for every sampler; override it where the next
+    /// sample does not depend on the feedback, and several cost less together.
+    ///
+    /// # Errors
+    /// As [`Self::sample`].
+    fn sample_many(&mut self, count: usize) -> Result<Vec<Self::Sample>> {
+        let _ = count;
+        Ok(vec![self.sample()?])
+    }
+
+    /// Takes the errors of a sample's rows, in the order in which the samples were drawn. The default drops them, unread.
     ///
     /// # Errors
     /// If reading them from the device fails.
@@ -175,6 +196,15 @@ pub trait Learner {
     /// # Errors
     /// If sampling or the update fails.
     fn step(&mut self) -> Result<StepOutput>;
+
+    /// `count` updates on samples of the learner's own sampler: what as many calls of [`Self::step`] do, bit for bit, and
+    /// each one's output. The default makes those calls.
+    ///
+    /// # Errors
+    /// As [`Self::step`]; the updates before the one that failed have then been made.
+    fn step_many(&mut self, count: usize) -> Result<Vec<StepOutput>> {
+        (0..count).map(|_| self.step()).collect()
+    }
 
     /// One update on a given sample. Its feedback is handed back: whoever drew the sample knows its rows.
     ///
@@ -217,13 +247,39 @@ pub struct CoreLearner<C: LearnerCore, S> {
     updates: u64,
 }
 
+/// The state of a population whose members have these seeds. Member p of `core.init(s)` is the learner of `s + p`: for a
+/// list, the members are taken out of as many such states as it takes.
+fn initial<C: LearnerCore>(core: &C, seeds: &Seeds, device: &Device) -> Result<C::State> {
+    let seeds = match seeds {
+        Seeds::From(seed) => return core.init(*seed, device),
+        Seeds::Each(seeds) => seeds,
+    };
+    let mismatch = || Error::Config(vec![format!("seed: {} values for another population", seeds.len())]);
+    let mut members = Vec::with_capacity(seeds.len());
+    let mut last: Option<(u64, C::State)> = None;
+    for (member, seed) in seeds.iter().enumerate() {
+        let first = seed.wrapping_sub(member as u64);
+        let state = match last.take() {
+            Some((same, state)) if same == first => state,
+            _ => core.init(first, device)?,
+        };
+        if state.member(seeds.len()).is_some() {
+            return Err(mismatch());
+        }
+        members.push(state.member(member).ok_or_else(mismatch)?);
+        last = Some((first, state));
+    }
+    State::stack(&members)
+}
+
 impl<C: LearnerCore, S> CoreLearner<C, S> {
-    /// Puts a learner together from a core, a fresh state and a sampler.
+    /// Puts a learner together from a core, a fresh state and a sampler. Of a population, `seed` is that of member 0, and
+    /// member p has `seed + p`, or it is a list: see [`Seeds`].
     ///
     /// # Errors
     /// If the state cannot be made.
-    pub fn new(core: C, sampler: S, seed: u64, device: &Device) -> Result<Self> {
-        let state = core.init(seed, device)?;
+    pub fn new(core: C, sampler: S, seed: impl Into<Seeds>, device: &Device) -> Result<Self> {
+        let state = initial(&core, &seed.into(), device)?;
         Ok(Self { core, state, sampler, device: device.clone().without_autodiff(), updates: 0 })
     }
 
@@ -245,6 +301,23 @@ where
         let mut output = self.step_with(sample)?;
         hand_back(&mut self.sampler, &mut output)?;
         Ok(output)
+    }
+
+    /// The updates share what the sampler can draw at once: one upload, or one gathering on the device.
+    fn step_many(&mut self, count: usize) -> Result<Vec<StepOutput>> {
+        let mut outputs = Vec::with_capacity(count);
+        while outputs.len() < count {
+            let samples = self.sampler.sample_many(count - outputs.len())?;
+            if samples.is_empty() {
+                return Err(Error::Sample("the sampler handed out nothing".into()));
+            }
+            let samples = samples.into_iter().map(C::Sample::same).collect();
+            let mut made = self.core.step_many(&mut self.state, samples)?;
+            self.updates += made.len() as u64;
+            made.iter_mut().try_for_each(|output| hand_back(&mut self.sampler, output))?;
+            outputs.append(&mut made);
+        }
+        Ok(outputs)
     }
 
     fn step_with(&mut self, sample: C::Sample) -> Result<StepOutput> {

@@ -60,5 +60,6 @@ pub use metrics::{Feedback, Keys, Metrics, StepOutput};
 pub use n_step::{DirectCore, NStep, NStepTransitions};
 pub use optimiser::PerMember;
 pub use processor::{Nested, NestedState, SampleProcessor};
+pub use random::Seeds;
 pub use sample::{ImitationSample, Rewarded, Transitions};
 pub use state::{Checkpoint, Record, RecordItem, State};

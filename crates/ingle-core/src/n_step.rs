@@ -103,6 +103,10 @@ impl<C: DirectCore> LearnerCore for NStep<C> {
     fn step(&self, state: &mut C::State, sample: NStepTransitions) -> Result<StepOutput> {
         self.direct.step(state, sample.0)
     }
+
+    fn step_many(&self, state: &mut C::State, samples: Vec<NStepTransitions>) -> Result<Vec<StepOutput>> {
+        self.direct.step_many(state, samples.into_iter().map(|sample| sample.0).collect())
+    }
 }
 
 impl<C: DirectCore + ExplicitNoise> ExplicitNoise for NStep<C> {

@@ -10,6 +10,8 @@ use rand::{RngExt, SeedableRng};
 use rand_distr::StandardNormal;
 use serde::{Deserialize, Serialize};
 
+use crate::{Error, Result};
+
 /// A counter-based stream of random numbers (`ChaCha8`), saved as key, stream and position.
 #[derive(Debug, PartialEq)]
 pub struct RandomStream(ChaCha8Rng);
@@ -80,6 +82,77 @@ impl Clone for RandomStream {
     /// state is cloned on purpose.
     fn clone(&self) -> Self {
         Self::at(self.position())
+    }
+}
+
+/// The seeds of a population's members.
+///
+/// One seed gives member p `seed + p`, the learner which that seed alone would give; a list gives each its own, so that the
+/// same seeds can be repeated for every value of a hyperparameter. In a configuration file: `seed = 0` or
+/// `seed = [0, 1, 0, 1]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Seeds {
+    /// Member p has this seed plus p.
+    From(u64),
+    /// One for each of the P members.
+    Each(Vec<u64>),
+}
+
+impl Seeds {
+    /// The seed of one member.
+    ///
+    /// # Panics
+    /// If a list is shorter, which [`Self::check`] finds out.
+    pub fn of(&self, member: usize) -> u64 {
+        match self {
+            Self::From(seed) => seed.wrapping_add(member as u64),
+            Self::Each(seeds) => seeds[member],
+        }
+    }
+
+    /// Checks that there is a seed for each of `population` members, and no other.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with both numbers.
+    pub fn check(&self, population: usize) -> Result<()> {
+        match self {
+            Self::Each(seeds) if seeds.len() != population => Err(Error::Config(vec![format!(
+                "seed: {} values for a population of {population}",
+                seeds.len()
+            )])),
+            _ => Ok(()),
+        }
+    }
+
+    /// The seeds of a layer of that name, see [`derive_seed`].
+    #[must_use]
+    pub fn derive(&self, name: &str) -> Self {
+        match self {
+            Self::From(seed) => Self::From(derive_seed(*seed, name)),
+            Self::Each(seeds) => Self::Each(seeds.iter().map(|seed| derive_seed(*seed, name)).collect()),
+        }
+    }
+
+    /// Opens stream `stream` of each of `population` members' seeds.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub fn streams(&self, stream: u64, population: usize) -> Result<Vec<RandomStream>> {
+        self.check(population)?;
+        Ok((0..population).map(|member| RandomStream::new(self.of(member), stream)).collect())
+    }
+}
+
+impl From<u64> for Seeds {
+    fn from(seed: u64) -> Self {
+        Self::From(seed)
+    }
+}
+
+impl From<Vec<u64>> for Seeds {
+    fn from(seeds: Vec<u64>) -> Self {
+        Self::Each(seeds)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Replay buffers and rate limiting for [ingle](https://docs.rs/ingle).
 //!
-//! [`UniformReplay`] is a ring of transitions on the host that hands out batches as device tensors, each in a single
-//! upload; [`PrioritisedReplay`] draws surprising rows more often; [`NStepReplay`] folds n steps into a row on their way
+//! [`UniformReplay`] is a ring of transitions, on the host or on the device ([`Place`]), that hands out batches as device
+//! tensors in a single upload; [`PrioritisedReplay`] draws surprising rows more often; [`NStepReplay`] folds n steps into a row on their way
 //! into either. [`demonstrations`] are read from files. [`Mixed`] draws the rows of a batch from several samplers,
 //! [`WithDemonstrations`] puts demonstrations beside it. [`RateLimiter`] keeps the ratio of updates to inserted
 //! transitions exact.
@@ -37,20 +37,38 @@ mod mixed;
 mod n_step;
 mod prioritised;
 mod ring;
+mod rows;
 mod storage;
 mod uniform;
 mod with_demonstrations;
 
-use ingle_core::{CoreLearner, LearnerCore, NestedLearner, Result, SampleProcessor};
+use ingle_core::{CoreLearner, Error, LearnerCore, NestedLearner, Result, SampleProcessor, Sampler};
 
 pub use limiter::RateLimiter;
 pub use mixed::Mixed;
 pub use n_step::NStepReplay;
 pub use prioritised::{Priorities, PrioritisedReplay};
 pub use ring::Rows;
+pub use rows::Place;
 pub use storage::{Data, ReplayConfig};
 pub use uniform::UniformReplay;
 pub use with_demonstrations::WithDemonstrations;
+
+/// Draws `count` samples of a sampler that is given no feedback, as many at once as it hands out.
+///
+/// # Errors
+/// As [`Sampler::sample_many`].
+pub fn draw<S: Sampler + ?Sized>(sampler: &mut S, count: usize) -> Result<Vec<S::Sample>> {
+    let mut samples = Vec::with_capacity(count);
+    while samples.len() < count {
+        let more = sampler.sample_many(count - samples.len())?;
+        if more.is_empty() {
+            return Err(Error::Sample("the sampler handed out nothing".into()));
+        }
+        samples.extend(more);
+    }
+    Ok(samples)
+}
 
 /// Something that takes in transitions: a replay, or a learner with one.
 pub trait Insert {

@@ -88,7 +88,15 @@ impl RateLimiter {
 
     /// Whether a sample may be drawn now.
     pub fn may_sample(&self) -> bool {
-        self.inserts >= self.min_size.max(1) && self.difference() - 1.0 >= self.min_difference - ROUNDING
+        self.due() > 0
+    }
+
+    /// How many samples may be drawn now, one after the other.
+    pub fn due(&self) -> u64 {
+        if self.inserts < self.min_size.max(1) {
+            return 0;
+        }
+        (self.difference() - self.min_difference + ROUNDING).floor().max(0.0) as u64
     }
 
     /// Notes that `count` transitions were inserted.

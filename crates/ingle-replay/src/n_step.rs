@@ -179,6 +179,10 @@ impl<R: Sampler<Sample = Transitions>> Sampler for NStepReplay<R> {
         self.replay.sample().map(NStepTransitions::new)
     }
 
+    fn sample_many(&mut self, count: usize) -> Result<Vec<NStepTransitions>> {
+        Ok(self.replay.sample_many(count)?.into_iter().map(NStepTransitions::new).collect())
+    }
+
     fn feedback(&mut self, feedback: Feedback) -> Result<()> {
         self.replay.feedback(feedback)
     }

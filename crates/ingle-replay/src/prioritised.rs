@@ -3,7 +3,7 @@
 use burn::tensor::Device;
 use ingle_core::random::RandomStream;
 use ingle_core::state::Visitor;
-use ingle_core::{Checkpoint, Error, Feedback, Result, Sampler, Transitions, Violations};
+use ingle_core::{Checkpoint, Error, Feedback, Result, Sampler, Seeds, Transitions, Violations};
 use serde::{Deserialize, Serialize};
 
 use crate::ring::{Ring, Rows};
@@ -68,13 +68,19 @@ impl PrioritisedReplay {
     /// An empty replay that draws with `seed` and puts its samples on `device`.
     ///
     /// # Errors
-    /// [`Error::Config`] with every size that is 0 and every exponent that is out of range.
-    pub fn new(config: &ReplayConfig, priorities: Priorities, seed: u64, device: &Device) -> Result<Self> {
+    /// [`Error::Config`] with every size that is 0 and every exponent that is out of range, or if there are other seeds than
+    /// members.
+    pub fn new(
+        config: &ReplayConfig,
+        priorities: Priorities,
+        seed: impl Into<Seeds>,
+        device: &Device,
+    ) -> Result<Self> {
         priorities.validate()?;
         let storage = Storage::new(config, device)?;
         let rings = storage.rings.len();
         Ok(Self {
-            streams: storage.streams(seed),
+            streams: storage.streams(&seed.into())?,
             trees: vec![SumTree::new(config.capacity); rings],
             largest: vec![1.0; rings],
             storage,
@@ -148,7 +154,8 @@ impl Sampler for PrioritisedReplay {
         }
         self.samples += 1;
         let weights: Vec<f32> = weights.into_iter().map(|weight| weight as f32).collect();
-        Ok(self.storage.gather(&slots, Some(&weights)))
+        let sample = self.storage.gather(&slots, Some(&weights)).pop();
+        sample.ok_or_else(|| Error::Sample("the replay handed out nothing".into()))
     }
 
     fn feedback(&mut self, feedback: Feedback) -> Result<()> {

@@ -3,7 +3,7 @@
 use ingle_core::state::Visitor;
 use ingle_core::{Checkpoint, Feedback, ImitationSample, Result, Sampler, Transitions};
 
-use crate::{Insert, Rows};
+use crate::{Insert, Rows, draw};
 
 /// Draws one sample from the learner's own sampler and one of demonstrations: what imitation is given.
 ///
@@ -21,6 +21,14 @@ impl<S: Sampler, D: Sampler<Sample = Transitions>> Sampler for WithDemonstration
 
     fn sample(&mut self) -> Result<Self::Sample> {
         Ok(ImitationSample { rl: self.rl.sample()?, demonstrations: self.demonstrations.sample()? })
+    }
+
+    /// As many as the learner's own sampler draws at once: nothing is fed back to the demonstrations.
+    fn sample_many(&mut self, count: usize) -> Result<Vec<Self::Sample>> {
+        let own = self.rl.sample_many(count)?;
+        let demonstrations = draw(&mut self.demonstrations, own.len())?;
+        let pairs = own.into_iter().zip(demonstrations);
+        Ok(pairs.map(|(rl, demonstrations)| ImitationSample { rl, demonstrations }).collect())
     }
 
     fn feedback(&mut self, feedback: Feedback) -> Result<()> {

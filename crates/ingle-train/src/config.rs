@@ -1,6 +1,6 @@
 //! Settings of the training loop.
 
-use ingle_core::{Error, Result, Violations};
+use ingle_core::{Error, PerMember, Result, Violations};
 use serde::{Deserialize, Serialize};
 
 /// Settings of the training loop. Steps are environment steps per member of the population.
@@ -13,8 +13,11 @@ pub struct TrainConfig {
     pub warmup_steps: u64,
     /// Updates per environment step after the warm-up, > 0; below 1 is fine. Default 1.
     pub updates_per_step: f64,
-    /// Discount factor γ in [0, 1]. Default 0.99 (Haarnoja et al. 2018, Table 1).
-    pub gamma: f64,
+    /// Updates that are made in one call of the learner, ≥ 1: they wait until so many are due, and share what the sampler can
+    /// draw at once. With 1, all that are due at a step are one call. Default 1.
+    pub updates_per_call: u64,
+    /// Discount factor γ in [0, 1], one for all members or one each. Default 0.99 (Haarnoja et al. 2018, Table 1).
+    pub gamma: PerMember,
     /// Stop after this many updates; none does not.
     pub max_updates: Option<u64>,
     /// Stop as soon as an evaluation's mean return (of the best member) is at least this; none does not.
@@ -42,7 +45,8 @@ impl Default for TrainConfig {
             steps: 10_000,
             warmup_steps: 1_000,
             updates_per_step: 1.0,
-            gamma: 0.99,
+            updates_per_call: 1,
+            gamma: 0.99.into(),
             max_updates: None,
             target_return: None,
             evaluation_interval: 2_000,
@@ -66,9 +70,12 @@ impl TrainConfig {
         violations.require(self.updates_per_step.is_finite() && self.updates_per_step > 0.0, || {
             format!("updates_per_step: must be a finite number above 0, got {}", self.updates_per_step)
         });
-        violations.require((0.0..=1.0).contains(&self.gamma), || {
-            format!("gamma: must be in [0, 1], got {}", self.gamma)
-        });
+        violations
+            .require(self.updates_per_call > 0, || "updates_per_call: must be at least 1, got 0".into());
+        // The members are counted where they are known: when the run is put together.
+        let members = self.gamma.values().len();
+        violations
+            .note(self.gamma.violation("gamma", members, "in [0, 1]", |gamma| (0.0..=1.0).contains(&gamma)));
         violations.require(self.max_updates != Some(0), || "max_updates: must be at least 1, got 0".into());
         violations.require(self.target_return.is_none_or(f64::is_finite), || {
             format!("target_return: must be finite, got {}", self.target_return.unwrap_or_default())

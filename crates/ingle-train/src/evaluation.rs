@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::{Tensor, TensorData};
-use ingle_core::{Acting, Policy};
+use ingle_core::{Acting, Policy, Seeds};
 use ingle_envs::VectorEnvironment;
 use ingle_replay::demonstrations::Recording;
 use serde::{Deserialize, Serialize};
@@ -62,21 +62,22 @@ pub fn evaluate(
     environments: &mut [Box<dyn VectorEnvironment>],
     seed: u64,
 ) -> Result<Vec<EpisodeStatistics>, TrainError> {
-    Ok(evaluate_unless(&AtomicBool::new(false), policy, environments, seed)?.unwrap_or_default())
+    let seeds = Seeds::Each(vec![seed; environments.len()]);
+    Ok(evaluate_unless(&AtomicBool::new(false), policy, environments, &seeds)?.unwrap_or_default())
 }
 
-/// As [`evaluate`], but gives up, with `None`, as soon as `stop` is set.
+/// As [`evaluate`] with a seed for each member, but gives up, with `None`, as soon as `stop` is set.
 pub(crate) fn evaluate_unless(
     stop: &AtomicBool,
     policy: &impl Policy,
     environments: &mut [Box<dyn VectorEnvironment>],
-    seed: u64,
+    seeds: &Seeds,
 ) -> Result<Option<Vec<EpisodeStatistics>>, TrainError> {
     let mut stage =
         Stage::new(policy, environments.len(), environments.first().map_or(0, VectorEnvironment::len));
     let mut finished = vec![vec![None; stage.environments]; environments.len()];
     for (member, vector) in environments.iter_mut().enumerate() {
-        stage.observation_mut(member).copy_from_slice(vector.reset(seed)?);
+        stage.observation_mut(member).copy_from_slice(vector.reset(seeds.of(member))?);
     }
     while finished.iter().flatten().any(Option::is_none) {
         if stop.load(Ordering::Relaxed) {

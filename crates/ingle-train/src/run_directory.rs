@@ -19,6 +19,7 @@ const METRICS: &str = "metrics.jsonl";
 const POLICY: &str = "state.safetensors";
 const SUMMARY: &str = "summary.json";
 const STOPPED: &str = "stopped.txt";
+const BEST: &str = "best";
 
 /// The format of run directories; another number is refused.
 const FORMAT: u32 = 1;
@@ -43,6 +44,7 @@ struct Version {
 /// | `metrics.jsonl` | what happened, see [`MetricsFile`] |
 /// | `checkpoints/` | see [`Checkpoints`] |
 /// | `state.safetensors`, `summary.json` | the final policy and what the run came to; there when it has finished |
+/// | `best/` | `config.toml`, `state.safetensors` and `summary.json` of a population's best member alone, as of a run of its own |
 /// | `stopped.txt` | one line: why it stopped before its end |
 #[derive(Debug)]
 pub struct RunDirectory {
@@ -149,6 +151,10 @@ impl RunDirectory {
                 _ => {}
             }
         }
+        let best = self.path.join(BEST);
+        if best.is_dir() {
+            fs::remove_dir_all(&best).map_err(at(&best))?;
+        }
         if self.configuration()? == configuration {
             return Ok(());
         }
@@ -180,6 +186,24 @@ impl RunDirectory {
         self.write_json(SUMMARY, summary)
     }
 
+    /// Writes down the best member of a population, as a run of its own that has finished: `configuration` is what trains that
+    /// member alone.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn finish_best(
+        &self,
+        configuration: &str,
+        policy: &Record,
+        summary: &Summary,
+    ) -> Result<(), TrainError> {
+        let best = self.path.join(BEST);
+        make_directory(&best)?;
+        write_record(&best.join(POLICY), policy)?;
+        write_json(&best.join(SUMMARY), summary)?;
+        write_atomically(&best.join(CONFIGURATION), configuration.as_bytes())
+    }
+
     /// Writes down, in one line, why the run stops before its end.
     ///
     /// # Errors
@@ -190,11 +214,14 @@ impl RunDirectory {
     }
 
     fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), TrainError> {
-        let file = self.path.join(name);
-        let text = serde_json::to_string_pretty(value)
-            .map_err(|error| TrainError::Format { path: file.clone(), reason: error.to_string() })?;
-        write_atomically(&file, (text + "\n").as_bytes())
+        write_json(&self.path.join(name), value)
     }
+}
+
+fn write_json(file: &Path, value: &impl Serialize) -> Result<(), TrainError> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| TrainError::Format { path: file.to_owned(), reason: error.to_string() })?;
+    write_atomically(file, (text + "\n").as_bytes())
 }
 
 /// What can be seen of a run from outside.
@@ -206,6 +233,8 @@ pub struct RunStatus {
     pub env_steps: u64,
     /// Mean return of the best member in the last evaluation, if there was one.
     pub last_return: Option<f64>,
+    /// Each member's mean return in that evaluation.
+    pub members: Vec<f64>,
     /// Whether it runs, and if not, why not.
     pub state: RunState,
 }
@@ -234,10 +263,11 @@ impl RunStatus {
         }
         let file = path.join(CONFIGURATION);
         let configuration = fs::read_to_string(&file).map_err(at(&file))?;
-        let (env_steps, last_return) = Self::tail(&path.join(METRICS))?;
+        let (env_steps, members) = Self::tail(&path.join(METRICS))?;
         let steps = Checkpoints::of_run(path).steps()?;
         let env_steps = env_steps.max(steps.last().copied().unwrap_or_default());
-        Ok(Some(Self { configuration, env_steps, last_return, state: Self::state(path) }))
+        let last_return = members.iter().copied().reduce(f64::max);
+        Ok(Some(Self { configuration, env_steps, last_return, members, state: Self::state(path) }))
     }
 
     fn state(path: &Path) -> RunState {
@@ -255,7 +285,7 @@ impl RunStatus {
     }
 
     /// The last step and the last evaluation in the end of the metrics; nothing of a file that is not there.
-    fn tail(path: &Path) -> Result<(u64, Option<f64>), TrainError> {
+    fn tail(path: &Path) -> Result<(u64, Vec<f64>), TrainError> {
         let mut bytes = Vec::new();
         let mut read = || {
             let mut file = File::open(path)?;
@@ -267,16 +297,15 @@ impl RunStatus {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(at(path)(error)),
             _ => {}
         }
-        let (mut env_steps, mut last_return) = (0, None);
+        let (mut env_steps, mut last) = (0, Vec::new());
         // The first line may have been cut, and the last one torn: both are no JSON, and passed over.
         for line in String::from_utf8_lossy(&bytes).lines() {
             let Ok(event) = serde_json::from_str::<serde_json::Value>(line) else { continue };
             env_steps = event["env_steps"].as_u64().unwrap_or(env_steps);
             if let Some(members) = event["members"].as_array() {
-                let returns = members.iter().filter_map(|member| member["mean_return"].as_f64());
-                last_return = returns.reduce(f64::max).or(last_return);
+                last = members.iter().filter_map(|member| member["mean_return"].as_f64()).collect();
             }
         }
-        Ok((env_steps, last_return))
+        Ok((env_steps, last))
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ingle_core::guard::SKIPPED_IN_A_ROW;
 use ingle_core::random::{RandomStream, derive_seed, normal_noise};
 use ingle_core::state::Visitor;
-use ingle_core::{Acting, Checkpoint, Error, Learner, Policy, StepOutput};
+use ingle_core::{Acting, Checkpoint, Error, Learner, Policy, Seeds, StepOutput};
 use ingle_envs::VectorEnvironment;
 use ingle_replay::{Insert, RateLimiter, Rows};
 use tracing::{debug, info, info_span};
@@ -42,7 +42,7 @@ pub struct Trainer<L> {
     stage: Stage,
     discount: Vec<f32>,
     reward: Vec<f32>,
-    seed: u64,
+    seeds: Seeds,
     env_steps: u64,
     updates: u64,
     returns: VecDeque<f64>,
@@ -103,7 +103,8 @@ impl<L: std::fmt::Debug> std::fmt::Debug for Trainer<L> {
 
 impl<L: Agent> Trainer<L> {
     /// Puts a run together. `environments` and `evaluation` have one vector for each member of the population; the
-    /// evaluation's have [`TrainConfig::evaluation_episodes`] environments each.
+    /// evaluation's have [`TrainConfig::evaluation_episodes`] environments each. Member p plays and is evaluated as a single
+    /// learner with its seed would be: `seed + p`, or that of a list.
     ///
     /// # Errors
     /// If a setting is out of range, or learner and environments do not fit each other.
@@ -112,10 +113,10 @@ impl<L: Agent> Trainer<L> {
         environments: Vec<Box<dyn VectorEnvironment>>,
         evaluation: Vec<Box<dyn VectorEnvironment>>,
         config: TrainConfig,
-        seed: u64,
+        seed: impl Into<Seeds>,
     ) -> Result<Self, TrainError> {
         let inlet = Inlet { begin: L::begin, insert: L::insert, lag: learner.lag() };
-        Self::assemble(learner, Some(inlet), environments, evaluation, config, seed)
+        Self::assemble(learner, Some(inlet), environments, evaluation, config, seed.into())
     }
 }
 
@@ -131,9 +132,9 @@ impl<L: Learner + Policy> Trainer<L> {
         learner: L,
         evaluation: Vec<Box<dyn VectorEnvironment>>,
         config: TrainConfig,
-        seed: u64,
+        seed: impl Into<Seeds>,
     ) -> Result<Self, TrainError> {
-        Self::assemble(learner, None, Vec::new(), evaluation, config, seed)
+        Self::assemble(learner, None, Vec::new(), evaluation, config, seed.into())
     }
 
     fn assemble(
@@ -142,9 +143,13 @@ impl<L: Learner + Policy> Trainer<L> {
         environments: Vec<Box<dyn VectorEnvironment>>,
         evaluation: Vec<Box<dyn VectorEnvironment>>,
         config: TrainConfig,
-        seed: u64,
+        seeds: Seeds,
     ) -> Result<Self, TrainError> {
         config.validate()?;
+        let population = learner.population();
+        if let Some(violation) = config.gamma.violation("gamma", population, "in [0, 1]", |_| true) {
+            return Err(TrainError::Learner(Error::Config(vec![violation])));
+        }
         let count = environments.first().map_or(0, VectorEnvironment::len);
         let mismatch = |what, environment, learner| TrainError::Mismatch { what, environment, learner };
         for vectors in [&environments, &evaluation] {
@@ -175,25 +180,26 @@ impl<L: Learner + Policy> Trainer<L> {
                 config.warmup_steps
             )])));
         }
-        let limiter = match inlet {
-            Some(_) => RateLimiter::exact(config.updates_per_step, config.warmup_steps, count as u64)?,
-            None => RateLimiter::exact(1.0, 0, 1)?,
+        // As the exact limiter, with as many updates outstanding as are to be made in one call.
+        let (ratio, warmup, at_once) = match inlet {
+            Some(_) => (config.updates_per_step, config.warmup_steps, count as u64),
+            None => (1.0, 0, 1),
         };
-        let population = learner.population();
+        let start = ratio * warmup as f64;
+        let most = start + ratio * at_once as f64 + config.updates_per_call as f64;
+        let limiter = RateLimiter::new(ratio, warmup, start, most, at_once)?;
         Ok(Self {
             stage: Stage::new(&learner, population, count),
             discount: vec![0.0; count],
             reward: vec![0.0; count],
-            acting: (0..population as u64)
-                .map(|member| RandomStream::new(derive_seed(seed.wrapping_add(member), "acting"), 0))
-                .collect(),
+            acting: seeds.derive("acting").streams(0, population)?,
             learner,
             inlet,
             config,
             environments,
             evaluation,
             limiter,
-            seed,
+            seeds,
             env_steps: 0,
             updates: 0,
             returns: VecDeque::with_capacity(RETURN_WINDOW),
@@ -262,7 +268,7 @@ impl<L: Learner + Policy> Trainer<L> {
         observers: &mut [&mut dyn Observer],
         save: Save<'_, L>,
     ) -> Result<Summary, TrainError> {
-        let _span = info_span!("train", seed = self.seed).entered();
+        let _span = info_span!("train", seed = self.seeds.of(0)).entered();
         let (start, before) = (Instant::now(), self.seconds);
         let seconds = || before + start.elapsed().as_secs_f64();
         if self.started {
@@ -389,10 +395,9 @@ impl<L: Learner + Policy> Trainer<L> {
         if let Some(inlet) = &self.inlet {
             (inlet.begin)(&mut self.learner);
         }
+        let seeds = self.seeds.derive("environments");
         for (member, vector) in self.environments.iter_mut().enumerate() {
-            // Member p plays what a single learner with its seed would play.
-            let seed = derive_seed(self.seed.wrapping_add(member as u64), "environments");
-            self.stage.observation_mut(member).copy_from_slice(vector.reset(seed)?);
+            self.stage.observation_mut(member).copy_from_slice(vector.reset(seeds.of(member))?);
         }
         self.started = true;
         Ok(())
@@ -433,11 +438,12 @@ impl<L: Learner + Policy> Trainer<L> {
         self.limiter.insert(count as u64)?;
         self.env_steps += count as u64;
         for (member, vector) in self.environments.iter_mut().enumerate() {
+            let gamma = self.config.gamma.of(member).unwrap_or(f64::NAN) as f32;
             let observation = self.stage.observation(member).to_vec();
             let action = self.stage.action(member).to_vec();
             let step = self.stage.step(member, vector.as_mut())?;
             for (discount, &terminated) in self.discount.iter_mut().zip(&step.terminated) {
-                *discount = if terminated { 0.0 } else { self.config.gamma as f32 };
+                *discount = if terminated { 0.0 } else { gamma };
             }
             self.reward.copy_from_slice(&step.reward);
             insert(
@@ -471,22 +477,31 @@ impl<L: Learner + Policy> Trainer<L> {
         Ok(())
     }
 
-    /// All updates that are due.
+    /// All updates that are due, but for those that wait until a call of the learner is full.
     fn learn(&mut self) -> Result<(), TrainError> {
-        let most = self.config.max_updates.unwrap_or(u64::MAX);
-        while self.updates < most && self.limiter.may_sample() {
+        let drawn = self.limiter.samples();
+        let whole =
+            (drawn + self.limiter.due()) / self.config.updates_per_call * self.config.updates_per_call;
+        let left = self.config.max_updates.map_or(u64::MAX, |most| most.saturating_sub(self.updates));
+        let count = whole.saturating_sub(drawn).min(left);
+        for _ in 0..count {
             self.limiter.sample()?;
-            self.last = Some(LastUpdate::Output(self.learner.step()?));
-            self.updates += 1;
         }
+        let outputs = match count {
+            0 => return Ok(()),
+            1 => vec![self.learner.step()?],
+            _ => self.learner.step_many(usize::try_from(count).unwrap_or(usize::MAX))?,
+        };
+        self.updates += count;
+        self.last = outputs.into_iter().next_back().map(LastUpdate::Output);
         Ok(())
     }
 
     /// `None` if it was stopped in the middle.
     fn evaluate(&mut self) -> Result<Option<Vec<EpisodeStatistics>>, TrainError> {
         let _span = info_span!("evaluate", env_steps = self.env_steps).entered();
-        let seed = derive_seed(self.seed, "evaluation");
-        evaluate_unless(&self.stop, &self.learner, &mut self.evaluation, seed)
+        let seeds = self.seeds.derive("evaluation");
+        evaluate_unless(&self.stop, &self.learner, &mut self.evaluation, &seeds)
     }
 
     /// Where the run stands.
@@ -513,11 +528,11 @@ impl<L: Learner + Policy + Checkpoint> Checkpoint for Trainer<L> {
         if !self.started {
             return;
         }
+        // Other seeds than at the start of the run, or the same episodes would be played again.
+        let seeds = self.seeds.derive("environments anew");
         for (member, vector) in self.environments.iter_mut().enumerate() {
             let name = format!("environments/member-{member}");
-            // Another seed than at the start of the run, or the same episodes would be played again.
-            let seed = derive_seed(self.seed.wrapping_add(member as u64), "environments anew");
-            let seed = seed.wrapping_add(self.env_steps);
+            let seed = seeds.of(member).wrapping_add(self.env_steps);
             let restored =
                 visitor.scope(&name, |visitor| environments::checkpoint(vector.as_mut(), seed, visitor));
             match restored {

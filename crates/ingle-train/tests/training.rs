@@ -327,7 +327,8 @@ fn what_does_not_fit_is_refused() {
     let bad = TrainConfig {
         steps: 0,
         updates_per_step: -1.0,
-        gamma: 1.5,
+        updates_per_call: 0,
+        gamma: 1.5.into(),
         max_updates: Some(0),
         target_return: Some(f64::NAN),
         evaluation_episodes: 0,

@@ -1,24 +1,26 @@
 //! Batches of demonstrated transitions.
 
 use burn::tensor::Device;
-use ingle_core::random::derive_seed;
 use ingle_core::state::Visitor;
-use ingle_core::{Checkpoint, Error, Result, Sampler, Transitions, Violations};
+use ingle_core::{Checkpoint, Error, PerMember, Result, Sampler, Seeds, Transitions, Violations};
 use serde::{Deserialize, Serialize};
 
 use super::Demonstrations;
-use crate::{Data, ReplayConfig, Rows, UniformReplay};
+use crate::{Data, Place, ReplayConfig, Rows, UniformReplay};
 
 /// How demonstrations are sampled.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DemonstrationConfig {
     /// Rows per member and sample, B ≥ 1. Default 256, as the replay's.
     pub batch: usize,
     /// P ≥ 1; the members share the demonstrations, and each draws on its own. Default 1.
     pub population: usize,
-    /// Discount factor γ in [0, 1] of the transitions. Default 0.99, as the training loop's.
-    pub gamma: f64,
+    /// Discount factor γ in [0, 1] of the transitions, one for all members or one each. Default 0.99, as the training
+    /// loop's.
+    pub gamma: PerMember,
+    /// Where the transitions are kept. Default: on the host.
+    pub place: Place,
     /// Whether the recorded rewards are used. False: they may be missing, and all rewards are 0, which is right for
     /// learners that do not read them (imitation, behaviour cloning). Default true.
     pub use_rewards: bool,
@@ -26,7 +28,7 @@ pub struct DemonstrationConfig {
 
 impl Default for DemonstrationConfig {
     fn default() -> Self {
-        Self { batch: 256, population: 1, gamma: 0.99, use_rewards: true }
+        Self { batch: 256, population: 1, gamma: 0.99.into(), place: Place::Host, use_rewards: true }
     }
 }
 
@@ -38,7 +40,7 @@ impl DemonstrationConfig {
     pub fn init(
         &self,
         demonstrations: &Demonstrations,
-        seed: u64,
+        seed: impl Into<Seeds>,
         device: &Device,
     ) -> Result<DemonstrationSampler> {
         self.validate()?;
@@ -54,31 +56,35 @@ impl DemonstrationConfig {
             capacity: rows,
             batch: self.batch,
             population: self.population,
-            data: Data::Shared,
+            // With discounts of their own, the members have rows of their own.
+            data: if self.gamma.values().len() > 1 { Data::Own } else { Data::Shared },
+            place: self.place,
         };
         // Not the replay's stream: beside a replay of the same seed, the indices of both would go hand in hand.
-        let mut replay = UniformReplay::new(&config, derive_seed(seed, "demonstrations"), device)?;
+        let mut replay = UniformReplay::new(&config, seed.into().derive("demonstrations"), device)?;
         let none = vec![0.0; rows];
-        // A trajectory at a time, so that no second copy of all of them is made on the way.
-        for trajectory in demonstrations.trajectories() {
-            let steps = trajectory.len();
-            let mut discount = vec![self.gamma as f32; steps];
-            let mut truncated = vec![false; steps];
-            truncated[steps - 1] = trajectory.truncated;
-            if trajectory.terminated {
-                discount[steps - 1] = 0.0;
+        for (ring, &gamma) in self.gamma.values().iter().enumerate() {
+            // A trajectory at a time, so that no second copy of all of them is made on the way.
+            for trajectory in demonstrations.trajectories() {
+                let steps = trajectory.len();
+                let mut discount = vec![gamma as f32; steps];
+                let mut truncated = vec![false; steps];
+                truncated[steps - 1] = trajectory.truncated;
+                if trajectory.terminated {
+                    discount[steps - 1] = 0.0;
+                }
+                replay.insert(
+                    ring,
+                    Rows {
+                        observation: trajectory.observation,
+                        action: &demonstrations.canonical(trajectory.action),
+                        reward: trajectory.reward.filter(|_| self.use_rewards).unwrap_or(&none[..steps]),
+                        discount: &discount,
+                        truncated: &truncated,
+                        next_observation: trajectory.next_observation,
+                    },
+                )?;
             }
-            replay.insert(
-                0,
-                Rows {
-                    observation: trajectory.observation,
-                    action: &demonstrations.canonical(trajectory.action),
-                    reward: trajectory.reward.filter(|_| self.use_rewards).unwrap_or(&none[..steps]),
-                    discount: &discount,
-                    truncated: &truncated,
-                    next_observation: trajectory.next_observation,
-                },
-            )?;
         }
         Ok(DemonstrationSampler { replay })
     }
@@ -92,9 +98,9 @@ impl DemonstrationConfig {
         for (name, size) in [("batch", self.batch), ("population", self.population)] {
             violations.require(size > 0, || format!("{name}: must be at least 1, got 0"));
         }
-        violations.require((0.0..=1.0).contains(&self.gamma), || {
-            format!("gamma: must be in [0, 1], got {}", self.gamma)
-        });
+        violations.note(
+            self.gamma.violation("gamma", self.population, "in [0, 1]", |gamma| (0.0..=1.0).contains(&gamma)),
+        );
         violations.finish()
     }
 }
@@ -121,6 +127,10 @@ impl Sampler for DemonstrationSampler {
 
     fn sample(&mut self) -> Result<Transitions> {
         self.replay.sample()
+    }
+
+    fn sample_many(&mut self, count: usize) -> Result<Vec<Transitions>> {
+        self.replay.sample_many(count)
     }
 }
 

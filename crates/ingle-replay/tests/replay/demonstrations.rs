@@ -599,7 +599,7 @@ fn numbers(keys: Option<Keys>) -> Vec<u64> {
 
 fn sampler_of(
     demonstrations: &Demonstrations,
-    config: DemonstrationConfig,
+    config: &DemonstrationConfig,
     seed: u64,
 ) -> ingle_replay::demonstrations::DemonstrationSampler {
     config.init(demonstrations, seed, &Device::flex()).unwrap()
@@ -607,8 +607,8 @@ fn sampler_of(
 
 #[test]
 fn samples_are_canonical_transitions_of_the_recording() {
-    let config = DemonstrationConfig { batch: 200, gamma: 0.5, ..DemonstrationConfig::default() };
-    let mut sampler = sampler_of(&small(), config, 0);
+    let config = DemonstrationConfig { batch: 200, gamma: 0.5.into(), ..DemonstrationConfig::default() };
+    let mut sampler = sampler_of(&small(), &config, 0);
     assert_eq!(sampler.len(), 5);
     let sample = sampler.sample().unwrap();
     let keys = numbers(sample.keys);
@@ -628,14 +628,30 @@ fn samples_are_canonical_transitions_of_the_recording() {
 #[test]
 fn members_share_the_demonstrations_and_draw_what_they_would_alone() {
     let config = DemonstrationConfig { batch: 16, ..DemonstrationConfig::default() };
-    let mut together = sampler_of(&small(), DemonstrationConfig { population: 3, ..config }, 7);
+    let mut together = sampler_of(&small(), &DemonstrationConfig { population: 3, ..config.clone() }, 7);
     let keys = numbers(together.sample().unwrap().keys);
     for member in 0..3 {
-        let mut alone = sampler_of(&small(), config, 7 + member);
+        let mut alone = sampler_of(&small(), &config, 7 + member);
         let own = &keys[member as usize * 16..][..16];
         assert_eq!(numbers(alone.sample().unwrap().keys), own);
     }
     assert_ne!(keys[..16], keys[16..32]);
+}
+
+/// The same rows and draws, with another discount for each member.
+#[test]
+fn members_have_discounts_of_their_own() {
+    let gamma = vec![0.9, 0.5];
+    let config =
+        DemonstrationConfig { batch: 16, population: 2, gamma: gamma.clone().into(), ..Default::default() };
+    let sample = sampler_of(&small(), &config, 7).sample().unwrap();
+    let discount = values(sample.discount);
+    for (member, gamma) in gamma.into_iter().enumerate() {
+        let config = DemonstrationConfig { batch: 16, gamma: gamma.into(), ..Default::default() };
+        let alone = sampler_of(&small(), &config, 7 + member as u64).sample().unwrap();
+        assert_eq!(discount[member * 16..][..16], values(alone.discount));
+        assert_eq!(sample.keys.as_ref().unwrap()[member * 16..][..16], alone.keys.unwrap()[..]);
+    }
 }
 
 #[test]
@@ -648,9 +664,9 @@ fn rewards_that_are_not_there_are_missed_unless_nobody_reads_them() {
         }
         other => panic!("{other:?}"),
     }
-    let mut sampler = sampler_of(&without, DemonstrationConfig { use_rewards: false, ..config }, 0);
+    let mut sampler = sampler_of(&without, &DemonstrationConfig { use_rewards: false, ..config.clone() }, 0);
     assert!(values(sampler.sample().unwrap().reward).iter().all(|reward| *reward == 0.0));
-    let wrong = DemonstrationConfig { batch: 0, population: 0, gamma: 1.5, use_rewards: true };
+    let wrong = DemonstrationConfig { batch: 0, population: 0, gamma: 1.5.into(), ..config };
     match wrong.init(&small(), 0, &Device::flex()) {
         Err(Error::Config(problems)) => assert_eq!(problems.len(), 3, "{problems:?}"),
         other => panic!("{other:?}"),
@@ -673,7 +689,7 @@ fn beside_a_replay_each_draws_its_own_rows() {
     };
     replay.insert(0, rows).unwrap();
     let config = DemonstrationConfig { batch: 64, ..DemonstrationConfig::default() };
-    let mut both = WithDemonstrations { rl: replay, demonstrations: sampler_of(&small(), config, 3) };
+    let mut both = WithDemonstrations { rl: replay, demonstrations: sampler_of(&small(), &config, 3) };
     let sample = both.sample().unwrap();
     assert_ne!(sample.rl.keys, sample.demonstrations.keys, "one seed, two streams");
     ingle_replay::Insert::insert(&mut both, 0, rows).unwrap();
@@ -683,10 +699,10 @@ fn beside_a_replay_each_draws_its_own_rows() {
 #[test]
 fn a_checkpoint_brings_back_where_the_drawing_stands() {
     let config = DemonstrationConfig { batch: 64, ..DemonstrationConfig::default() };
-    let mut straight = sampler_of(&small(), config, 3);
+    let mut straight = sampler_of(&small(), &config, 3);
     straight.sample().unwrap();
     let record = straight.save_checkpoint().unwrap();
-    let mut resumed = sampler_of(&small(), config, 4);
+    let mut resumed = sampler_of(&small(), &config, 4);
     resumed.load_checkpoint(&record).unwrap();
     assert_eq!(resumed.sample().unwrap().keys, straight.sample().unwrap().keys);
 
@@ -699,7 +715,7 @@ fn a_checkpoint_brings_back_where_the_drawing_stands() {
         terminated: vec![true],
         truncated: vec![false],
     };
-    let mut other = sampler_of(&Demonstrations::new(SMALL, one).unwrap(), config, 4);
+    let mut other = sampler_of(&Demonstrations::new(SMALL, one).unwrap(), &config, 4);
     match other.load_checkpoint(&record) {
         Err(Error::Record(problem)) => {
             assert!(problem.contains("5 demonstrated rows, here are 1"), "{problem}");

@@ -246,8 +246,7 @@ fn sampling_is_uniform() {
 
 #[test]
 fn bad_sizes_and_rows_are_refused() {
-    let zero =
-        ReplayConfig { observation: 0, action: 0, capacity: 0, batch: 0, population: 0, data: Data::Own };
+    let zero = ReplayConfig { capacity: 0, batch: 0, population: 0, ..ReplayConfig::new(0, 0) };
     match UniformReplay::new(&zero, 0, &Device::flex()) {
         Err(Error::Config(problems)) => assert_eq!(problems.len(), 5, "{problems:?}"),
         other => panic!("{other:?}"),

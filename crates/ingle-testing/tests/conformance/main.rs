@@ -2,6 +2,7 @@
 
 mod bc;
 mod demonstrations;
+mod device_replay;
 mod documentation;
 mod gradients;
 mod guard;
@@ -10,6 +11,7 @@ mod laws;
 mod messages;
 mod nests;
 mod pages;
+mod population;
 mod process;
 mod processors;
 mod readers;

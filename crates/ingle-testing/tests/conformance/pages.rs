@@ -21,7 +21,7 @@ use ingle::replay::{
 use ingle::sac::SacConfig;
 use ingle::td3::Td3Config;
 use ingle::{
-    CoreLearner, ImitationSample, Learner, LearnerCore, NStep, Nested, Result, Rewarded, TrainConfig,
+    CoreLearner, ImitationSample, Learner, LearnerCore, NStep, Nested, Result, Rewarded, State, TrainConfig,
     Trainer, Transitions,
 };
 use ingle_testing::device;
@@ -195,5 +195,19 @@ fn replays() -> Result<()> {
     let of = |batch| UniformReplay::new(&ReplayConfig { batch, ..config }, seed, &device);
     let mixed = Mixed { own: of(own)?, other: of(other)? };
     assert_eq!((mixed.own.is_empty(), other), (true, 64));
+    Ok(())
+}
+
+#[test]
+fn populations() -> Result<()> {
+    let (seed, device) = (0, device());
+    let rates = vec![1e-4, 3e-4, 1e-3];
+    let td3 =
+        Td3Config { population: 3, actor_learning_rate: rates.into(), ..Td3Config::default() }.init(3, 1)?;
+    let replay =
+        UniformReplay::new(&ReplayConfig { population: 3, ..ReplayConfig::new(3, 1) }, seed, &device)?;
+    let learner = CoreLearner::new(td3, replay, seed, &device)?; // or a list of seeds, `vec![5, 5, 5]`: see `Seeds`
+    let alone = learner.state.member(2); // the state of one, as a population of one
+    assert!(alone.is_some());
     Ok(())
 }

@@ -11,8 +11,8 @@ use ingle::nested::rnd::RndConfig;
 use ingle::random::RandomStream;
 use ingle::replay::demonstrations::{DemonstrationConfig, DemonstrationSampler, Demonstrations, Spaces};
 use ingle::replay::{
-    Data, Insert, Mixed, NStepReplay, Priorities, PrioritisedReplay, ReplayConfig, Rows, UniformReplay,
-    WithDemonstrations,
+    Data, Insert, Mixed, NStepReplay, Place, Priorities, PrioritisedReplay, ReplayConfig, Rows,
+    UniformReplay, WithDemonstrations,
 };
 use ingle::sac::{Sac, SacConfig};
 use ingle::state::Visitor;
@@ -336,6 +336,52 @@ fn a_warm_up_that_ends_before_the_first_window_is_refused() {
         }
     }
     Trainer::new(learner(), pendulum(2), pendulum(1), config(9), 0).unwrap().run(&mut []).unwrap();
+}
+
+/// Five updates in one call and five calls leave learner and sampler alike.
+fn many_equal_single<C, S>(name: &str, core: &C, sampler: &S)
+where
+    C: LearnerCore + Clone,
+    S: Sampler<Sample = C::Sample> + Checkpoint + Clone,
+{
+    let learner = || CoreLearner::new(core.clone(), sampler.clone(), 0, &device()).unwrap();
+    let (mut single, mut many) = (learner(), learner());
+    let one_by_one: Vec<StepOutput> = (0..5).map(|_| single.step().unwrap()).collect();
+    let at_once = many.step_many(5).unwrap();
+    assert_eq!((many.updates(), at_once.len()), (5, 5), "{name}");
+    for (one, other) in one_by_one.iter().zip(&at_once) {
+        assert_eq!(one.metrics.read().unwrap(), other.metrics.read().unwrap(), "{name}");
+        assert!(other.feedback.is_none(), "{name}: the sampler has it");
+    }
+    let (single, many) = (single.save_checkpoint().unwrap(), many.save_checkpoint().unwrap());
+    assert_same(name, "updates at once", &single, &many, 0.0);
+}
+
+#[test]
+fn updates_at_once_equal_single_ones_with_every_sampler() {
+    for population in [1, 3] {
+        for place in [Place::Host, Place::Device] {
+            let config = ReplayConfig { place, ..config(population) };
+            let mut uniform = UniformReplay::new(&config, 3, &device()).unwrap();
+            let mut prioritised =
+                PrioritisedReplay::new(&config, Priorities::default(), 3, &device()).unwrap();
+            fill(&mut uniform, population);
+            fill(&mut prioritised, population);
+            let mut folded = NStepReplay::new(uniform.clone(), &config, 3, 1).unwrap();
+            fill(&mut folded, population);
+            many_equal_single("sac", &sac(population), &uniform);
+            // Each of its samples depends on the feedback on the one before.
+            many_equal_single("td3, prioritised", &td3(population), &prioritised);
+            many_equal_single("sac, 3 steps", &NStep { direct: sac(population) }, &folded);
+            let mixed = Mixed { own: prioritised.clone(), other: expert(population) };
+            many_equal_single("td3, mixed", &td3(population), &mixed);
+            let nest = || Nested { processor: ail::<Transitions>(population), direct: td3(population) };
+            let with = |rl| WithDemonstrations { rl, demonstrations: expert(population) };
+            many_equal_single("ail+td3", &nest(), &with(uniform));
+            let with = |rl| WithDemonstrations { rl, demonstrations: expert(population) };
+            many_equal_single("ail+td3, prioritised", &nest(), &with(prioritised));
+        }
+    }
 }
 
 #[test]

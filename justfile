@@ -29,9 +29,9 @@ kills count="200" seed="1":
 signals count="100" seed="1":
     INGLE_SIGNALS={{count}} INGLE_FAULT_SEED={{seed}} cargo test --release --workspace --features {{features}} --test runs -- --nocapture a_signal
 
-# Damaged and hostile checkpoints.
+# Damaged and hostile checkpoints, and files of other libraries.
 corruptions count="10000" seed="1":
-    INGLE_CORRUPTIONS={{count}} INGLE_FAULT_SEED={{seed}} cargo test --release --workspace --features {{features}} --test checkpoints -- --nocapture
+    INGLE_CORRUPTIONS={{count}} INGLE_FAULT_SEED={{seed}} cargo test --release --workspace --features {{features}} --test checkpoints --test policies -- --nocapture
 
 # Configurations with one thing wrong.
 mutations count="10000" seed="1":
@@ -80,6 +80,11 @@ offline:
 # How long a clean build of the command line takes, with the default features and with wgpu.
 build-time:
     cargo build --release --target-dir target/clean-flex --timings && cargo build --release --features wgpu --target-dir target/clean-wgpu --timings
+
+# Exported policies beside onnxruntime, NumPy and torch, imported ones beside Stable-Baselines3's returns (needs a Python
+# with torch, onnx, onnxruntime, safetensors and gymnasium).
+policies python="python3":
+    INGLE_PYTHON={{python}} INGLE_TORCH=1 cargo test --release --workspace --features {{features}} --test policies -- --nocapture
 
 # Record the environments' reference trajectories anew (needs Python with gymnasium and mujoco).
 fixtures python="python3":

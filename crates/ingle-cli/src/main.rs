@@ -15,7 +15,9 @@ mod documented;
 mod draw;
 mod error;
 mod evaluate;
+mod export;
 mod flops;
+mod import;
 mod learner;
 mod output;
 mod plot;
@@ -46,6 +48,8 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Train(options) => train::run(&options),
         Command::Eval(options) => evaluate::run(&options),
+        Command::Export(options) => export::run(&options),
+        Command::Import(options) => import::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Plot(options) => plot::run(&options),
         Command::Demos(command) => demos::run(&command),

@@ -33,9 +33,9 @@ signals count="100" seed="1":
 memory steps="1000000":
     INGLE_MEMORY_STEPS={{steps}} cargo test --release --workspace --features {{features}} --test runs -- --nocapture memory_does_not_grow
 
-# Damaged and hostile checkpoints.
+# Damaged and hostile checkpoints, and files of other libraries.
 corruptions count="10000" seed="1":
-    INGLE_CORRUPTIONS={{count}} INGLE_FAULT_SEED={{seed}} cargo test --release --workspace --features {{features}} --test checkpoints -- --nocapture
+    INGLE_CORRUPTIONS={{count}} INGLE_FAULT_SEED={{seed}} cargo test --release --workspace --features {{features}} --test checkpoints --test policies -- --nocapture
 
 # Configurations and demonstration files with one thing wrong.
 mutations count="10000" seed="1":
@@ -90,6 +90,11 @@ offline:
 # How long a clean build of the command line takes, with the default features and with wgpu.
 build-time:
     cargo build --release --target-dir target/clean-flex --timings && cargo build --release --features wgpu --target-dir target/clean-wgpu --timings
+
+# Exported policies beside onnxruntime, NumPy and torch, imported ones beside Stable-Baselines3's returns (needs a Python
+# with torch, onnx, onnxruntime, safetensors and gymnasium).
+policies python="python3":
+    INGLE_PYTHON={{python}} INGLE_TORCH=1 cargo test --release --workspace --features {{features}} --test policies -- --nocapture
 
 # Record the environments' reference trajectories anew (needs Python with gymnasium and mujoco).
 fixtures python="python3":

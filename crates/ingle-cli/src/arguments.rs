@@ -33,6 +33,14 @@ pub(crate) enum Command {
         after_help = "Examples:\n  ingle eval runs/sac-pendulum-0\n  ingle eval runs/sac-pendulum-0 --episodes 100 --json\n  ingle eval runs/sac-pendulum-0 --member 3\n  ingle eval runs/sac-pendulum-0/best"
     )]
     Eval(EvalOptions),
+    /// Write the policy of a run for other programs: safetensors in PyTorch's layout, or ONNX.
+    #[command(
+        after_help = "Examples:\n  ingle export runs/sac-pendulum-0 --out policy.onnx\n  ingle export runs/sac-pendulum-0 --out policy.safetensors\n  ingle export runs/sweep --member 3 --format onnx --out best.model\n\nThe layout, the names and Python programs that use the files: docs/policies.md."
+    )]
+    Export(ExportOptions),
+    /// Make a run of what Stable-Baselines3, CleanRL or `PyTorch` saved.
+    #[command(after_help = IMPORT_EXAMPLES)]
+    Import(ImportOptions),
     /// Measure how many updates a second a learner makes.
     #[command(
         after_help = "Examples:\n  ingle bench --learner sac --batch 256 --width 256 --device flex\n  ingle bench --batch 64,256,1024 --width 64,256 --threads 1 --json\n  ingle bench --population 1,8,64 --width 64 --updates-per-call 8\n  ingle bench --learner rnd+sac,ail+sac,rnd+ail+sac --set ail.gradient_penalty=10"
@@ -245,6 +253,73 @@ pub(crate) struct FileOptions {
     /// What the terminal flags of an .npz mean: terminated, truncated, or the steps of the time limit
     #[arg(long, value_name = "MEANING")]
     pub(crate) terminal: Option<String>,
+}
+
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  ingle import sac model.zip --env gym:HalfCheetah-v5 --run runs/imported
+  ingle eval runs/imported
+  ingle train --resume --run runs/imported --steps 200000
+  ingle import td3 td3_continuous_action.cleanrl_model --env mujoco:Hopper-v5
+
+Read are zip files of Stable-Baselines3, state dictionaries saved by torch.save (the actor's, or a
+tuple of the actor's and the critics'), and safetensors files with the same names. No code in them
+is run. Networks and targets are taken over; the optimisers' moments are fresh, the replay is empty.";
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportOptions {
+    /// The run's directory, that of a checkpoint, or a safetensors file that was exported before
+    pub(crate) run: PathBuf,
+    /// Member of a population [default: the best one of the last evaluation]
+    #[arg(long, value_name = "P")]
+    pub(crate) member: Option<usize>,
+    /// What to write [default: as the ending of --out says]
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<ExportFormat>,
+    /// The file; one that is there is replaced
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Print what was written as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The formats of exported policies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// Weights in `PyTorch`'s layout.
+    Safetensors,
+    /// A model from observation to action.
+    Onnx,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportOptions {
+    /// The direct core that it is: sac or td3
+    pub(crate) learner: String,
+    /// The file
+    pub(crate) file: PathBuf,
+    /// The environment that it was trained in, as for train
+    #[arg(long)]
+    pub(crate) env: String,
+    /// The Python that mujoco: and gym: environments use [default: that of the active virtual environment, or python3]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) python: Option<String>,
+    /// Where to compute: flex, ndarray, wgpu[:n], cuda[:n] [default: flex]
+    #[arg(long)]
+    pub(crate) device: Option<String>,
+    /// Seed of everything random in training on [default: 0]
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Directory to put the run in; must be new or empty [default: runs/LEARNER-ENV-N]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) run: Option<PathBuf>,
+    /// One setting of the run, by its dotted key; may be given again
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Print the run's directory as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -15,7 +15,9 @@ mod documented;
 mod draw;
 mod error;
 mod evaluate;
+mod export;
 mod flops;
+mod import;
 mod learner;
 mod memory;
 mod members;
@@ -60,6 +62,8 @@ fn main() -> ExitCode {
         }
         Command::Train(options) => train::run(&options).map(done),
         Command::Eval(options) => evaluate::run(&options).map(done),
+        Command::Export(options) => export::run(&options).map(done),
+        Command::Import(options) => import::run(&options).map(done),
         Command::Bench(options) => bench::run(&options).map(done),
         Command::Plot(options) => plot::run(&options).map(done),
         Command::Demos(command) => demos::run(&command).map(done),

@@ -70,16 +70,17 @@ fn sizes(
 }
 
 /// A run from start, or from where it was saved, to end.
-struct TrainJob<'a> {
-    config: &'a RunConfig,
-    device: Device,
-    environments: Vec<Box<dyn VectorEnvironment>>,
-    evaluation: Vec<Box<dyn VectorEnvironment>>,
-    demonstrations: Option<Demonstrations>,
+pub(crate) struct TrainJob<'a> {
+    pub(crate) config: &'a RunConfig,
+    pub(crate) device: Device,
+    pub(crate) environments: Vec<Box<dyn VectorEnvironment>>,
+    pub(crate) evaluation: Vec<Box<dyn VectorEnvironment>>,
+    pub(crate) demonstrations: Option<Demonstrations>,
 }
 
 impl TrainJob<'_> {
-    fn run(self, core: Core, place: Place) -> Result<(Summary, PathBuf), CliError> {
+    /// The run before its first step.
+    pub(crate) fn trainer(self, core: Core) -> Result<Trainer<CoreLearner<Core, Source>>, CliError> {
         let Self { config, device, environments, evaluation, demonstrations } = self;
         let shape = config.replay(sizes(&evaluation, demonstrations.as_ref())?, Data::Own);
         let source = Source::new(config, &shape, demonstrations.as_ref(), &device)?;
@@ -87,11 +88,16 @@ impl TrainJob<'_> {
         // The sampler has taken in what it draws.
         drop(demonstrations);
         let (settings, seeds) = (config.train.clone(), config.seed.clone());
-        let mut trainer = if config.is_offline() {
+        Ok(if config.is_offline() {
             Trainer::offline(learner, evaluation, settings, seeds)?
         } else {
             Trainer::new(learner, environments, evaluation, settings, seeds)?
-        };
+        })
+    }
+
+    fn run(self, core: Core, place: Place) -> Result<(Summary, PathBuf), CliError> {
+        let config = self.config;
+        let mut trainer = self.trainer(core)?;
         let text = config.to_toml()?;
         let directory = match place {
             Place::New(path) => RunDirectory::create(&path, &text)?,
@@ -239,7 +245,7 @@ pub(crate) fn resolve(options: &TrainOptions, file: Option<&Path>) -> Result<Run
 }
 
 /// The directory for a new run.
-fn run_directory(wanted: Option<&Path>, config: &RunConfig) -> Result<PathBuf, CliError> {
+pub(crate) fn run_directory(wanted: Option<&Path>, config: &RunConfig) -> Result<PathBuf, CliError> {
     let Some(directory) = wanted else {
         let data = config.demonstrations.path.as_deref().and_then(Path::file_stem);
         let environment = match data {

@@ -118,16 +118,24 @@ pub trait LogProbability: Act {
 /// # Errors
 /// [`Error::Shape`] if the observation or the noise has another shape.
 pub fn check_acting(core: &impl Act, observation: &Tensor<3>, acting: &Acting) -> Result<()> {
+    check_acting_on([core.population(), core.observation_size(), core.action_size()], observation, acting)
+}
+
+/// As [`check_acting`], for a policy of these sizes `[P, O, A]`.
+///
+/// # Errors
+/// [`Error::Shape`] if the observation or the noise has another shape.
+pub fn check_acting_on(sizes: [usize; 3], observation: &Tensor<3>, acting: &Acting) -> Result<()> {
+    let [population, observation_size, action_size] = sizes;
     let [members, batch, size] = observation.dims();
-    let population = core.population();
-    if size != core.observation_size() || (members != population && members != 1) {
+    if size != observation_size || (members != population && members != 1) {
         return Err(Error::Shape {
             field: "observation",
-            expected: format!("[{population} or 1, B, {}]", core.observation_size()),
+            expected: format!("[{population} or 1, B, {observation_size}]"),
             actual: vec![members, batch, size],
         });
     }
-    let shape = [population, batch, core.action_size()];
+    let shape = [population, batch, action_size];
     match acting {
         Acting::Exploring(noise) if noise.dims() != shape => Err(Error::Shape {
             field: "noise",

@@ -211,16 +211,25 @@ impl Checkpoints {
         let manifest = read_manifest(&path, step)?;
         let mut record = Record::default();
         for (file, entry) in &manifest.files {
-            let path = path.join(file);
-            let bytes = read_exactly(&path, entry.length)?;
-            if sha256(&bytes) != entry.sha256 {
-                return Err(wrong_hash(&path));
-            }
             let scope = file.trim_end_matches(EXTENSION);
-            let items = decode(&path, &bytes)?.0.into_iter();
+            let items = read_scope(&path.join(file), entry)?.0.into_iter();
             record.0.extend(items.map(|(name, item)| (format!("{scope}/{name}"), item)));
         }
         Ok(SavedCheckpoint { manifest, record })
+    }
+
+    /// Reads one outermost scope of a checkpoint, and nothing of the others: a replay may be large.
+    pub(crate) fn read_scope(&self, step: u64, scope: &str) -> Result<(Manifest, Record), TrainError> {
+        let path = self.directory.join(name(step));
+        let manifest = read_manifest(&path, step)?;
+        let file = format!("{scope}{EXTENSION}");
+        match manifest.files.get(&file) {
+            Some(entry) => {
+                let record = read_scope(&path.join(file), entry)?;
+                Ok((manifest, record))
+            }
+            None => Err(TrainError::Format { path, reason: format!("has no {file}") }),
+        }
     }
 
     /// The newest checkpoint that is whole, if there is any, and why each newer one is not.
@@ -276,6 +285,15 @@ fn read_manifest(path: &Path, step: u64) -> Result<Manifest, TrainError> {
         return Err(TrainError::Format { path: path.to_owned(), reason });
     }
     Ok(manifest)
+}
+
+/// What is in one file of a checkpoint.
+fn read_scope(path: &Path, entry: &FileEntry) -> Result<Record, TrainError> {
+    let bytes = read_exactly(path, entry.length)?;
+    if sha256(&bytes) != entry.sha256 {
+        return Err(wrong_hash(path));
+    }
+    decode(path, &bytes)
 }
 
 fn wrong_hash(path: &Path) -> TrainError {

@@ -14,9 +14,9 @@ use crate::{Checkpoints, MetricsFile, Summary, TrainError, write_record};
 
 const LOCK: &str = "run.lock";
 const VERSION: &str = "run.json";
-const CONFIGURATION: &str = "config.toml";
+pub(crate) const CONFIGURATION: &str = "config.toml";
 const METRICS: &str = "metrics.jsonl";
-const POLICY: &str = "state.safetensors";
+pub(crate) const POLICY: &str = "state.safetensors";
 const SUMMARY: &str = "summary.json";
 const STOPPED: &str = "stopped.txt";
 const BEST: &str = "best";

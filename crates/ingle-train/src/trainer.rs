@@ -545,8 +545,28 @@ impl<L: Learner + Policy + Checkpoint> Checkpoint for Trainer<L> {
 }
 
 impl<L> Trainer<L> {
+    /// What the policy observes and what its actions mean: it can be acted with where the environment is not, and a run
+    /// goes on in its own environment only.
+    fn visit_spaces(&self, visitor: &mut Visitor<'_>) {
+        let Some(vector) = self.environments.first().or(self.evaluation.first()) else { return };
+        let (own, actions) = (vector.observation_space().len() as u64, vector.action_space());
+        let (mut size, mut low, mut high) = (own, actions.low().to_vec(), actions.high().to_vec());
+        visitor.counter("observation_size", &mut size);
+        visitor.values("action_low", &mut low);
+        visitor.values("action_high", &mut high);
+        if visitor.is_loading() && (size != own || low != actions.low() || high != actions.high()) {
+            visitor.fail(Error::Record(format!(
+                "the run has {size} observation elements and actions from {low:?} to {high:?}, the environment {own} \
+                 and {:?} to {:?}",
+                actions.low(),
+                actions.high()
+            )));
+        }
+    }
+
     /// What the loop itself keeps.
     fn visit_own(&mut self, visitor: &mut Visitor<'_>) {
+        self.visit_spaces(visitor);
         visitor.scope("limiter", |visitor| self.limiter.checkpoint(visitor));
         visitor.streams("acting", &mut self.acting);
         visitor.counter("env_steps", &mut self.env_steps);

@@ -104,4 +104,4 @@ pub use ingle_envs as envs;
 pub use ingle_nested as nested;
 pub use ingle_replay as replay;
 pub use ingle_train as train;
-pub use ingle_train::{TrainConfig, Trainer};
+pub use ingle_train::{SavedPolicy, TrainConfig, Trainer};

@@ -92,8 +92,8 @@ pub fn minimum_gradient(value: Tensor<3>, minimum: Tensor<2>) -> Tensor<3> {
     smallest.clone() / smallest.sum_dim(1)
 }
 
-/// `tanh`, which bounds actions.
-pub(crate) fn tanh(values: Tensor<3>) -> Tensor<3> {
+/// `tanh`, which bounds actions: of one function everywhere, so that equal outputs give equal actions to the bit.
+pub fn tanh(values: Tensor<3>) -> Tensor<3> {
     #[cfg(feature = "flex")]
     if let Some(result) = crate::host::policy::tanh(&values) {
         return result;

@@ -20,9 +20,10 @@ use ingle::replay::{
 };
 use ingle::sac::SacConfig;
 use ingle::td3::Td3Config;
+use ingle::train::{Foreign, Mode};
 use ingle::{
-    CoreLearner, ImitationSample, Learner, LearnerCore, NStep, Nested, Result, Rewarded, State, TrainConfig,
-    Trainer, Transitions,
+    CoreLearner, ImitationSample, Learner, LearnerCore, NStep, Nested, Result, Rewarded, SavedPolicy, State,
+    TrainConfig, Trainer, Transitions,
 };
 use ingle_testing::device;
 use ingle_testing::fakes::Queue;
@@ -209,5 +210,20 @@ fn populations() -> Result<()> {
     let learner = CoreLearner::new(td3, replay, seed, &device)?; // or a list of seeds, `vec![5, 5, 5]`: see `Seeds`
     let alone = learner.state.member(2); // the state of one, as a population of one
     assert!(alone.is_some());
+    Ok(())
+}
+
+#[test]
+fn policies() -> Result<(), Box<dyn std::error::Error>> {
+    let device = device();
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../ingle-train/fixtures/policies/sb3_sac.zip");
+    let run = std::env::temp_dir().join(format!("ingle-pages-{}.safetensors", std::process::id()));
+    Foreign::read(file)?.policy(vec![-2.0], vec![2.0])?.write_safetensors(&run)?;
+
+    let policy = SavedPolicy::load(&run, &device)?; // runs/sac-pendulum-0, as `ingle train` leaves it
+    let action = policy.act(&[1.0, 0.0, 0.0], Mode::Deterministic)?; // in the environment's units
+
+    std::fs::remove_file(&run)?;
+    assert!(policy.action_space().contains(&action));
     Ok(())
 }

@@ -1,0 +1,212 @@
+//! Policies out of runs and checkpoints.
+
+use std::path::Path;
+
+use ingle_core::{Record, RecordItem};
+use toml::{Table, Value};
+
+use super::{LARGEST, Normalisation, PolicyKind, PolicyParameters, export, parameter_count};
+use crate::run_directory::{CONFIGURATION, POLICY};
+use crate::{Checkpoints, RunDirectory, TrainError, read_record};
+
+/// Numbers of a member's episodes in `trainer/evaluated`: the mean return is the first.
+const EVALUATED: usize = 4;
+
+pub(super) fn load(path: &Path, member: Option<usize>) -> Result<PolicyParameters, TrainError> {
+    if path.is_file() {
+        return export::read(path);
+    }
+    let saved = if RunDirectory::holds_run(path) {
+        Saved::of_run(path)?
+    } else if let Some((checkpoints, step)) = checkpoint(path) {
+        Saved::of_checkpoint(&checkpoints, step)?
+    } else {
+        let reason = format!(
+            "is neither a run (it has no {CONFIGURATION}), nor a checkpoint of one, nor a .safetensors file"
+        );
+        return Err(TrainError::Format { path: path.to_owned(), reason });
+    };
+    saved.policy(member).map_err(|reason| TrainError::Format { path: path.to_owned(), reason })
+}
+
+/// The checkpoints beside the one in `path`, and its step.
+fn checkpoint(path: &Path) -> Option<(Checkpoints, u64)> {
+    let name = path.file_name()?.to_str()?;
+    let step = name.strip_prefix("checkpoint-")?.parse().ok().filter(|_| path.is_dir())?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Some((Checkpoints::new(directory, "", 1), step))
+}
+
+/// What a policy is made of.
+struct Saved {
+    configuration: String,
+    /// The learner's state.
+    state: Record,
+    /// What the training loop saved of itself.
+    trainer: Record,
+}
+
+impl Saved {
+    fn of_run(path: &Path) -> Result<Self, TrainError> {
+        let checkpoints = Checkpoints::of_run(path);
+        let last = path.join(POLICY);
+        if last.is_file()
+            && let Some(&step) = checkpoints.steps()?.last()
+        {
+            let (manifest, trainer) = checkpoints.read_scope(step, "trainer")?;
+            return Ok(Self { configuration: manifest.configuration, state: read_record(&last)?, trainer });
+        }
+        let (checkpoint, damaged) = checkpoints.latest()?;
+        match (checkpoint, damaged.into_iter().next()) {
+            (Some(checkpoint), _) => Ok(Self::new(checkpoint)),
+            (None, Some(error)) => Err(error),
+            (None, None) => {
+                Err(TrainError::Format { path: path.to_owned(), reason: "has no checkpoint yet".into() })
+            }
+        }
+    }
+
+    fn of_checkpoint(checkpoints: &Checkpoints, step: u64) -> Result<Self, TrainError> {
+        Ok(Self::new(checkpoints.read(step)?))
+    }
+
+    fn new(checkpoint: crate::SavedCheckpoint) -> Self {
+        let trainer = checkpoint.record.clone().scope("trainer");
+        let state = checkpoint.record.scope("learner").scope("state");
+        Self { configuration: checkpoint.manifest.configuration, state, trainer }
+    }
+
+    fn policy(&self, member: Option<usize>) -> Result<PolicyParameters, String> {
+        let configuration: Table = self.configuration.parse().map_err(
+            |_| "its configuration is none of the `ingle` command, which names learner and networks",
+        )?;
+        let text = |key: &str| configuration.get(key).and_then(Value::as_str);
+        let learner = text("learner").ok_or("its configuration names no learner")?;
+        let layers: Vec<&str> = learner.split('+').map(str::trim).collect();
+        let core = layers.last().copied().unwrap_or_default();
+        let hidden = hidden(&configuration, core)
+            .ok_or_else(|| format!("its configuration has no widths of hidden layers, {core}.hidden"))?;
+
+        let observation = match self.trainer.0.get("observation_size") {
+            Some(RecordItem::Counter(size)) => usize::try_from(*size).unwrap_or(usize::MAX),
+            _ => return Err("it does not say what the policy observes: there was no environment, or an older version wrote it".into()),
+        };
+        let (action_low, action_high) = (self.bounds("action_low")?, self.bounds("action_high")?);
+        let actor = self.tensor(&format!("{}actor/parameters", "direct/".repeat(layers.len() - 1)))?;
+        let member = self.member(member, actor.members)?;
+        let parameters = actor.row(member);
+
+        // How many outputs there are for an action element says what they are.
+        let widths = |outputs| [&[observation][..], &hidden, &[outputs]].concat();
+        let count = action_low.len();
+        let fits = |sizes: &Vec<usize>| parameter_count(sizes) == Some(parameters.len());
+        let noise = format!("{}exploration_noise", "direct/".repeat(layers.len() - 1));
+        let exploration_noise =
+            self.tensor(&noise).map_or(0.0, |noise| noise.row(member).first().copied().unwrap_or(0.0));
+        let (sizes, kind) = [
+            (widths(2 * count), PolicyKind::Gaussian),
+            (widths(count), PolicyKind::Deterministic { exploration_noise }),
+        ]
+        .into_iter()
+        .find(|(sizes, _)| fits(sizes))
+        .ok_or_else(|| {
+            format!(
+                "its policy has {} parameters, which is no network from {observation} over {hidden:?} to {count} \
+                 or {} outputs: a network of your own is acted with by its own core",
+                parameters.len(),
+                2 * count
+            )
+        })?;
+        Ok(PolicyParameters {
+            environment: text("env").map(str::to_owned),
+            action_low,
+            action_high,
+            normalisation: self.normalisation(&configuration, &layers, member)?,
+            sizes,
+            parameters,
+            kind,
+        })
+    }
+
+    /// The member that was asked for, or the best one of the last evaluation.
+    fn member(&self, wanted: Option<usize>, members: usize) -> Result<usize, String> {
+        if let Some(member) = wanted {
+            return if member < members {
+                Ok(member)
+            } else {
+                Err(format!("has no member {member}: they are numbered 0 to {}", members.saturating_sub(1)))
+            };
+        }
+        if members == 1 {
+            return Ok(0);
+        }
+        let evaluated = match self.trainer.0.get("evaluated") {
+            Some(RecordItem::Tensor(data)) => data.as_slice::<f64>().unwrap_or_default(),
+            _ => &[],
+        };
+        let returns = evaluated.chunks_exact(EVALUATED).map(|numbers| numbers[0]).take(members).enumerate();
+        let best = returns.max_by(|(_, a), (_, b)| a.total_cmp(b));
+        best.map(|(member, _)| member).ok_or_else(|| {
+            format!("none of its {members} members was evaluated yet: say which is meant (--member)")
+        })
+    }
+
+    fn normalisation(
+        &self,
+        configuration: &Table,
+        layers: &[&str],
+        member: usize,
+    ) -> Result<Option<Normalisation>, String> {
+        let Some(depth) = layers.iter().position(|layer| *layer == "normalise") else { return Ok(None) };
+        let prefix = "direct/".repeat(depth);
+        let moments = |name: &str| -> Result<Vec<f32>, String> {
+            Ok(self.tensor(&format!("{prefix}processor/{name}"))?.row(member))
+        };
+        let clip = configuration.get("normalise").and_then(|section| section.get("clip"));
+        let clip =
+            clip.and_then(|clip| clip.as_float().or_else(|| clip.as_integer().map(|clip| clip as f64)));
+        let clip = clip.ok_or("its configuration has no normalise.clip")? as f32;
+        Ok(Some(Normalisation { mean: moments("mean")?, variance: moments("variance")?, clip }))
+    }
+
+    fn bounds(&self, name: &str) -> Result<Vec<f32>, String> {
+        match self.trainer.0.get(name) {
+            Some(RecordItem::Tensor(data)) => {
+                data.clone().try_into_vec().map_err(|_| format!("{name}: no numbers"))
+            }
+            _ => Err(format!("it has no {name}: an older version wrote it")),
+        }
+    }
+
+    fn tensor(&self, name: &str) -> Result<Rows, String> {
+        let Some(RecordItem::Tensor(data)) = self.state.0.get(name) else {
+            return Err(format!("its state has no {name}: it is no learner whose policy can be taken out"));
+        };
+        match data.shape()[..] {
+            [members, width] if members > 0 && width <= LARGEST => {
+                let values = data.clone().convert::<f32>().try_into_vec();
+                Ok(Rows { members, width, values: values.map_err(|_| format!("{name}: no numbers"))? })
+            }
+            _ => Err(format!("{name} has shape {:?}", data.shape())),
+        }
+    }
+}
+
+/// The widths of the hidden layers of a core.
+fn hidden(configuration: &Table, core: &str) -> Option<Vec<usize>> {
+    let widths = configuration.get(core)?.get("hidden")?.as_array()?;
+    widths.iter().map(|width| usize::try_from(width.as_integer()?).ok()).collect()
+}
+
+/// A tensor `[P, ·]`.
+struct Rows {
+    members: usize,
+    width: usize,
+    values: Vec<f32>,
+}
+
+impl Rows {
+    fn row(&self, member: usize) -> Vec<f32> {
+        self.values.iter().skip(member * self.width).take(self.width).copied().collect()
+    }
+}

@@ -4,6 +4,7 @@
 
 mod arguments;
 mod bench;
+mod compare;
 mod config;
 #[cfg(test)]
 mod config_mutations;
@@ -20,10 +21,12 @@ mod learner;
 mod output;
 mod plot;
 mod progress;
+mod recorded;
 mod runs;
 mod signals;
 mod source;
 mod stack;
+mod statistics;
 mod train;
 
 use std::process::ExitCode;
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&options),
         Command::Plot(options) => plot::run(&options),
         Command::Demos(command) => demos::run(&command),
+        Command::Compare(options) => compare::run(&options),
         Command::Runs(options) => runs::run(&options),
         Command::Devices(options) => devices::run(&options),
     };

@@ -1,5 +1,6 @@
 //! The training loop.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -268,7 +269,7 @@ impl<L: Learner + Policy> Trainer<L> {
                         env_steps: self.env_steps,
                         updates: self.updates,
                         seconds: seconds(),
-                        members: &members,
+                        members: Cow::Borrowed(&members),
                     },
                 )?;
                 if best > self.best {
@@ -314,7 +315,7 @@ impl<L: Learner + Policy> Trainer<L> {
             evaluation: self.evaluated.clone(),
         };
         self.seconds = summary.seconds;
-        tell(observers, &Event::Finished(&summary))?;
+        tell(observers, &Event::Finished(Cow::Borrowed(&summary)))?;
         debug!(?summary, "run finished");
         Ok(summary)
     }

@@ -79,7 +79,7 @@ bench-environments:
 results:
     for seed in 0 1 2 3 4; do cargo run --release --quiet -- train sac --env pendulum --seed $seed --threads 1 --run runs/results/pendulum-$seed --json 2>/dev/null | tail -n 1; done
 
-# The learning results of docs/results.md: `just learning imitation`, `just learning exploration`; or with seeds.
+# The learning results of docs/results.md: `just learning pendulum`, `... imitation`, `... exploration`; or with seeds.
 learning experiment *seeds:
     benches/results/run.sh {{experiment}} {{seeds}}
 

@@ -46,15 +46,21 @@ pub(crate) enum Command {
         after_help = "Examples:\n  ingle bench --learner sac --batch 256 --width 256 --device flex\n  ingle bench --batch 64,256,1024 --width 64,256 --threads 1 --json\n  ingle bench --population 1,8,64 --width 64 --updates-per-call 8\n  ingle bench --learner rnd+sac,ail+sac,rnd+ail+sac --set ail.gradient_penalty=10"
     )]
     Bench(BenchOptions),
-    /// Compare runs: a table, and learning curves as SVG and PNG.
+    /// Learning curves of runs: a table, and figures as SVG and PNG.
     #[command(
-        after_help = "Examples:\n  ingle plot runs/sac-* --threshold -150\n  ingle plot runs/rnd+sac-* runs/sac-* --out curves\n  ingle plot runs/sweep --group settings --out sweep\n  ingle plot runs/a/* runs/b/* --group directory --metric critic_loss --out losses"
+        after_help = "Examples:\n  ingle plot runs/sac-* --threshold -150\n  ingle plot runs/rnd+sac-* runs/sac-* --out curves\n  ingle plot runs/sweep --group settings --out sweep\n  ingle plot runs/a/* runs/b/* --group directory --metric critic_loss --smooth 10 --out losses"
     )]
     Plot(PlotOptions),
     /// Record episodes of a run, look into recorded episodes, convert them.
     #[command(subcommand)]
     Demos(DemosCommand),
-    /// List runs: learner, environment, steps, last return, and whether they run.
+    /// What groups of runs came to: interquartile means, bootstrap intervals, probabilities of improvement.
+    #[command(
+        after_help = "Examples:\n  ingle compare runs/sac-* runs/td3-*\n  ingle compare runs --steps 10000 --json\n  ingle compare runs --normalise pendulum=-1200,-150 --normalise mujoco:Hopper-v5=20,3000"
+    )]
+    Compare(CompareOptions),
+    /// List runs: learner, environment, steps, last return, and whether they run; or print their numbers as CSV.
+    #[command(after_help = "Examples:\n  ingle runs\n  ingle runs runs/sac-pendulum-0 --csv > run.csv")]
     Runs(RunsOptions),
     /// List the devices that are built in and there.
     Devices(DevicesOptions),
@@ -361,7 +367,7 @@ pub(crate) struct BenchOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct PlotOptions {
-    /// The runs' directories
+    /// The runs' directories, or directories of runs
     #[arg(required = true)]
     pub(crate) runs: Vec<PathBuf>,
     /// What makes runs a group, which is one curve
@@ -373,10 +379,35 @@ pub(crate) struct PlotOptions {
     /// A value to reach: a line in the figure, and when each run reached it
     #[arg(long, allow_negative_numbers = true)]
     pub(crate) threshold: Option<f64>,
+    /// Show the mean of the last N values of a run in place of each (of fewer at its beginning)
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) smooth: usize,
     /// Draw OUT.svg and OUT.png (in a program built with the feature plot)
     #[arg(long, value_name = "OUT")]
     pub(crate) out: Option<PathBuf>,
+    /// The figure's title [default: the environments]
+    #[arg(long)]
+    pub(crate) title: Option<String>,
     /// Print one JSON object per run instead of the table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompareOptions {
+    /// The runs' directories, or directories of runs
+    #[arg(required = true)]
+    pub(crate) runs: Vec<PathBuf>,
+    /// What makes runs a group
+    #[arg(long, value_enum, default_value = "learner")]
+    pub(crate) group: GroupBy,
+    /// Take each run's last evaluation up to this step [default: its last one]
+    #[arg(long)]
+    pub(crate) steps: Option<u64>,
+    /// Scale the returns of an environment so that LOW becomes 0 and HIGH becomes 1; may be given again
+    #[arg(long, value_name = "ENV=LOW,HIGH", allow_hyphen_values = true)]
+    pub(crate) normalise: Vec<String>,
+    /// Print one JSON object per row instead of the tables
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -389,6 +420,9 @@ pub(crate) struct RunsOptions {
     /// Print one JSON object per run
     #[arg(long)]
     pub(crate) json: bool,
+    /// Print every number of the runs as CSV, a line each, under its tag in TensorBoard
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) csv: bool,
 }
 
 /// What makes runs a group.

@@ -24,6 +24,7 @@ const FREE: &[&str] = &[
     "demonstrations.path",
     "device",
     "environment.python",
+    "log.tensorboard",
     "replay.storage",
     "train.steps",
     "train.max_updates",
@@ -53,6 +54,8 @@ pub(crate) struct RunConfig {
     pub(crate) population: usize,
     /// The training loop.
     pub(crate) train: TrainConfig,
+    /// What is written of the run beside its metrics.
+    pub(crate) log: LogSettings,
     /// The replay buffer.
     pub(crate) replay: ReplaySettings,
     /// Demonstrations, for the layers that learn from them.
@@ -60,6 +63,20 @@ pub(crate) struct RunConfig {
     /// The layers, each a section beside those above.
     #[serde(skip)]
     pub(crate) layers: Layers,
+}
+
+/// What is written of a run beside its metrics.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct LogSettings {
+    /// Event files for TensorBoard.
+    pub(crate) tensorboard: bool,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { tensorboard: true }
+    }
 }
 
 /// Settings of the replay buffer.
@@ -143,6 +160,7 @@ impl Default for RunConfig {
             environment: EnvironmentOptions::default(),
             population: 1,
             train: TrainConfig::default(),
+            log: LogSettings::default(),
             replay: ReplaySettings::default(),
             demonstrations: DemonstrationSettings::default(),
             layers: Layers::default(),
@@ -351,6 +369,27 @@ impl RunConfig {
 
     /// The configuration as a file, with the sections of the learner's layers only.
     pub(crate) fn to_toml(&self) -> Result<String, CliError> {
+        toml::to_string(&self.own_table()?)
+            .map_err(|error| CliError::Other(format!("cannot write the configuration: {error}")))
+    }
+
+    /// The configuration as texts for TensorBoard: a table of the settings by their dotted keys, and the file.
+    pub(crate) fn to_markdown(&self) -> Result<[(&'static str, String); 2], CliError> {
+        let mut settings = BTreeMap::new();
+        flatten(String::new(), &Value::Table(self.own_table()?), &mut settings);
+        let rows = settings.iter().map(|(key, value)| {
+            let value = value.to_string().replace('|', "\\|").replace('\n', " ");
+            format!("| {key} | {value} |")
+        });
+        let head = ["| setting | value |", "|---|---|"].map(str::to_owned);
+        let table = head.into_iter().chain(rows).collect::<Vec<_>>().join("\n");
+        // What is indented is code.
+        let file = self.to_toml()?.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n");
+        Ok([("hyperparameters", table), ("config", file)])
+    }
+
+    /// All settings but those of the layers that the learner has not.
+    fn own_table(&self) -> Result<Table, CliError> {
         let mut table = self.to_table()?;
         let stack = Stack::parse(&self.learner)?;
         for (section, _) in self.layers.validate() {
@@ -358,8 +397,7 @@ impl RunConfig {
                 table.remove(section);
             }
         }
-        toml::to_string(&table)
-            .map_err(|error| CliError::Other(format!("cannot write the configuration: {error}")))
+        Ok(table)
     }
 
     /// All settings, every layer's in its section. The population is in none of the sections, but above them.

@@ -7,6 +7,9 @@ use plotters::style::{FontStyle, register_font};
 use crate::plot::Figure;
 
 const SIZE: (u32, u32) = (900, 540);
+/// Where the curves, and what is above them, begin; and the air on the right.
+const LEFT: i32 = 96;
+const EDGE: i32 = 16;
 /// Okabe and Ito's colours, which the colour-blind can tell apart.
 const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
@@ -53,23 +56,26 @@ fn draw_on<B: DrawingBackend>(
     figure: &Figure,
 ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
     area.fill(&WHITE)?;
+    let (_, body) = area.split_vertically(head(area, figure)?);
     let points = || figure.series.iter().flat_map(|series| &series.points);
     let (left, right) = range(points().map(|point| point.x), 0.0);
     let heights = points().flat_map(|point| [point.low, point.high]).chain(figure.threshold);
     let (bottom, top) = range(heights, 0.04);
-    let mut chart = ChartBuilder::on(area)
+    let digits = digits(top - bottom);
+    let mut chart = ChartBuilder::on(&body)
         .margin(16)
-        .margin_right(32)
+        .margin_top(4)
+        .margin_right(EDGE as u32 + 16)
         .x_label_area_size(56)
-        .y_label_area_size(80)
+        .y_label_area_size(LEFT as u32 - 16)
         .build_cartesian_2d(left..right, bottom..top)?;
     chart
         .configure_mesh()
         .x_desc(&figure.x_label)
         .y_desc(&figure.y_label)
-        .x_label_formatter(&|value| number(*value))
-        .y_label_formatter(&|value| number(*value))
-        .x_labels(8)
+        .x_label_formatter(&|value| number(*value, 0))
+        .y_label_formatter(&|value| number(*value, digits))
+        .x_labels(7)
         .y_labels(8)
         .label_style((FONT, 17))
         .axis_desc_style((FONT, 19))
@@ -79,33 +85,85 @@ fn draw_on<B: DrawingBackend>(
         .draw()?;
     if let Some(threshold) = figure.threshold {
         let line = [(left, threshold), (right, threshold)];
-        chart.draw_series(DashedLineSeries::new(line, 6, 5, BLACK.mix(0.7).stroke_width(1)))?;
+        chart.draw_series(DashedLineSeries::new(line, 6, 5, threshold_style()))?;
     }
-    let coloured = || figure.series.iter().zip(COLOURS.iter().cycle());
     // The bands below all the lines.
-    for (series, colour) in coloured() {
+    for (place, series) in figure.series.iter().enumerate() {
         let high = series.points.iter().map(|point| (point.x, point.high));
         let low = series.points.iter().rev().map(|point| (point.x, point.low));
-        chart.draw_series([Polygon::new(high.chain(low).collect::<Vec<_>>(), colour.mix(0.18))])?;
+        chart.draw_series([Polygon::new(high.chain(low).collect::<Vec<_>>(), colour(place).mix(0.18))])?;
     }
-    for (series, colour) in coloured() {
-        let mean = series.points.iter().map(|point| (point.x, point.mean));
-        let line = LineSeries::new(mean, colour.stroke_width(3));
-        chart
-            .draw_series(line)?
-            .label(series.label.clone())
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 26, y)], colour.stroke_width(3)));
+    for (place, series) in figure.series.iter().enumerate() {
+        let mean: Vec<(f64, f64)> = series.points.iter().map(|point| (point.x, point.mean)).collect();
+        let style = colour(place).stroke_width(3);
+        if place < COLOURS.len() {
+            chart.draw_series(LineSeries::new(mean.iter().copied(), style))?;
+        } else {
+            chart.draw_series(DashedLineSeries::new(mean.iter().copied(), 12, 6, style))?;
+        }
+        // A line of one point is none.
+        if let [only] = mean[..] {
+            chart.draw_series([Circle::new(only, 5, colour(place).filled())])?;
+        }
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::LowerRight)
-        .margin(14)
-        .legend_area_size(34)
-        .label_font((FONT, 18))
-        .background_style(WHITE.mix(0.85))
-        .border_style(BLACK.mix(0.3))
-        .draw()?;
     area.present()
+}
+
+/// Draws title, caption and legend, above the curves so that they cover none of them. Returns how high they are.
+fn head<B: DrawingBackend>(
+    area: &DrawingArea<B, Shift>,
+    figure: &Figure,
+) -> Result<i32, DrawingAreaErrorKind<B::ErrorType>> {
+    const SAMPLE: i32 = 28;
+    let text = |size| (FONT, size).into_font().color(&BLACK.mix(0.85));
+    let mut y = 14;
+    if !figure.title.is_empty() {
+        area.draw(&Text::new(figure.title.clone(), (LEFT, y), text(22)))?;
+        y += 28;
+    }
+    if !figure.caption.is_empty() {
+        area.draw(&Text::new(
+            figure.caption.clone(),
+            (LEFT, y),
+            (FONT, 15).into_font().color(&BLACK.mix(0.6)),
+        ))?;
+        y += 24;
+    }
+    let threshold = figure.threshold.map(|value| {
+        let written = value.to_string();
+        let decimals = written.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+        format!("threshold {}", number(value, decimals))
+    });
+    let series = figure.series.iter().map(|series| series.label.clone()).enumerate();
+    let entries =
+        series.map(|(place, label)| (Some(place), label)).chain(threshold.map(|label| (None, label)));
+    let mut x = LEFT;
+    for (place, label) in entries {
+        let width = SAMPLE + 8 + area.estimate_text_size(&label, &text(18))?.0.cast_signed();
+        if x > LEFT && x + width > SIZE.0.cast_signed() - EDGE {
+            (x, y) = (LEFT, y + 24);
+        }
+        let (middle, style) = (y + 6, place.map_or(threshold_style(), |place| colour(place).stroke_width(3)));
+        let pieces = match place {
+            Some(place) if place < COLOURS.len() => vec![(0, SAMPLE)],
+            Some(_) => vec![(0, 11), (17, SAMPLE)],
+            None => vec![(0, 6), (11, 17), (22, SAMPLE)],
+        };
+        for (from, to) in pieces {
+            area.draw(&PathElement::new([(x + from, middle), (x + to, middle)], style))?;
+        }
+        area.draw(&Text::new(label, (x + SAMPLE + 8, y), text(18)))?;
+        x += width + 28;
+    }
+    Ok(y + 30)
+}
+
+fn colour(place: usize) -> RGBColor {
+    COLOURS[place % COLOURS.len()]
+}
+
+fn threshold_style() -> ShapeStyle {
+    BLACK.mix(0.7).stroke_width(1)
 }
 
 /// The smallest and the largest of some numbers with a share of air around them, apart in any case.
@@ -120,15 +178,19 @@ fn range(values: impl Iterator<Item = f64>, air: f64) -> (f64, f64) {
     (low - space, high + space)
 }
 
-/// A tick's number, without digits that say nothing, with the minus sign of typography.
-fn number(value: f64) -> String {
-    let digits = if value.abs() >= 10.0 || value == 0.0 { 0 } else { 2 };
+/// Digits after the point with which the ticks of a range of this width differ.
+fn digits(width: f64) -> usize {
+    (1.0 - width.log10()).ceil().clamp(0.0, 9.0) as usize
+}
+
+/// A number with separated thousands and the minus sign of typography.
+fn number(value: f64, digits: usize) -> String {
     let text = format!("{:.digits$}", value.abs());
     let mut grouped = String::new();
     let whole = text.split('.').next().unwrap_or_default().len();
     for (index, character) in text.chars().enumerate() {
-        if index > 0 && index < whole && (whole - index) % 3 == 0 && whole > 4 {
-            grouped.push(' ');
+        if index > 0 && index < whole && (whole - index) % 3 == 0 {
+            grouped.push(',');
         }
         grouped.push(character);
     }
@@ -147,6 +209,8 @@ mod tests {
     fn figure() -> Figure {
         let point = |x: f64| Point { x, mean: -x, low: -x - 5.0, high: -x + 5.0 };
         Figure {
+            title: "pendulum".into(),
+            caption: "mean over the runs".into(),
             x_label: "environment steps".into(),
             y_label: "mean return".into(),
             series: vec![Series {
@@ -160,7 +224,9 @@ mod tests {
     #[test]
     fn both_formats_are_drawn() {
         let svg = svg(&figure()).unwrap();
-        for part in ["environment steps", "mean return", "rnd+sac &lt;5&gt;", "polygon", "polyline"] {
+        let parts =
+            ["environment steps", "mean return", "rnd+sac &lt;5&gt;", "pendulum", "mean over the runs"];
+        for part in parts.into_iter().chain(["threshold −2", "polygon", "polyline"]) {
             assert!(svg.contains(part), "{part} in {svg}");
         }
         let png = png(&figure()).unwrap();
@@ -181,17 +247,36 @@ mod tests {
         assert!(svg(&one).is_ok() && png(&one).is_ok());
     }
 
+    /// What is drawn above the curves grows with the legend, and the plot begins below it.
     #[test]
-    fn ticks_are_short() {
-        for (value, text) in [
-            (0.0, "0"),
-            (-1250.0, "−1250"),
-            (50_000.0, "50 000"),
-            (0.5, "0.50"),
-            (-0.001, "0.00"),
-            (1e6, "1 000 000"),
+    fn a_legend_of_many_entries_is_wrapped() {
+        let mut many = figure();
+        let one = many.series[0].clone();
+        many.series = (0..9)
+            .map(|number| Series { label: format!("learner number {number}"), ..one.clone() })
+            .collect();
+        let height = |figure: &Figure| {
+            let mut text = String::new();
+            head(&SVGBackend::with_string(&mut text, SIZE).into_drawing_area(), figure).unwrap()
+        };
+        assert_eq!(height(&figure()), 14 + 28 + 24 + 30);
+        assert_eq!((height(&many) - height(&figure())) % 24, 0);
+        assert!(height(&many) > height(&figure()));
+        assert!(svg(&many).is_ok() && png(&many).is_ok());
+    }
+
+    #[test]
+    fn ticks_say_what_differs() {
+        for (value, width, text) in [
+            (0.0, 3.0, "0.0"),
+            (-1250.0, 900.0, "−1,250"),
+            (50_000.0, 1e5, "50,000"),
+            (0.5, 0.8, "0.50"),
+            (-0.001, 0.01, "−0.001"),
+            (-0.001, 2.0, "0.0"),
+            (1e6, 1e6, "1,000,000"),
         ] {
-            assert_eq!(number(value), text);
+            assert_eq!(number(value, digits(width)), text);
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod arguments;
 mod bench;
+mod compare;
 mod config;
 #[cfg(test)]
 mod config_mutations;
@@ -19,16 +20,18 @@ mod export;
 mod flops;
 mod import;
 mod learner;
-mod memory;
 mod members;
+mod memory;
 mod output;
 mod panics;
 mod plot;
 mod progress;
+mod recorded;
 mod runs;
 mod signals;
 mod source;
 mod stack;
+mod statistics;
 #[cfg(unix)]
 mod supervise;
 mod sweep;
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&options).map(done),
         Command::Plot(options) => plot::run(&options).map(done),
         Command::Demos(command) => demos::run(&command).map(done),
+        Command::Compare(options) => compare::run(&options).map(done),
         Command::Runs(options) => runs::run(&options).map(done),
         Command::Devices(options) => devices::run(&options).map(done),
     });

@@ -1,27 +1,29 @@
 //! `ingle plot`: learning curves of runs, their mean and its interval over the runs of a group.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ingle::random::RandomStream;
-use serde_json::{Value, json};
+use ingle::train::Event;
+use serde_json::json;
 
-use crate::arguments::{GroupBy, PlotOptions};
-use crate::config::RunConfig;
+use crate::arguments::PlotOptions;
 use crate::error::CliError;
-use crate::members::Members;
 use crate::output::{line, note};
-use crate::train::{CONFIG, METRICS};
+use crate::recorded::Recorded;
+use crate::statistics::{interval, mean};
 
 /// Resamples behind an interval.
 const RESAMPLES: usize = 2_000;
-/// Share of the resampled means inside of an interval.
-const CONFIDENCE: f64 = 0.95;
+/// The metric that is no learner's: the mean return of an evaluation.
+const EVALUATION: &str = "evaluation";
 
 /// A figure of learning curves.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Figure {
+    pub(crate) title: String,
+    /// What lines and bands are, in a line below the title.
+    pub(crate) caption: String,
     pub(crate) x_label: String,
     pub(crate) y_label: String,
     pub(crate) series: Vec<Series>,
@@ -50,16 +52,24 @@ pub(crate) struct Point {
 struct Curve {
     run: String,
     group: String,
+    env: String,
     values: BTreeMap<u64, f64>,
 }
 
 pub(crate) fn run(options: &PlotOptions) -> Result<(), CliError> {
+    let mut problems = Vec::new();
     if let Some(threshold) = options.threshold.filter(|threshold| !threshold.is_finite()) {
-        return Err(CliError::Config(vec![format!("--threshold: must be finite, got {threshold}")]));
+        problems.push(format!("--threshold: must be finite, got {threshold}"));
+    }
+    if options.smooth == 0 {
+        problems.push("--smooth: must be at least 1, got 0".into());
+    }
+    if !problems.is_empty() {
+        return Err(CliError::Config(problems));
     }
     let mut curves = Vec::new();
-    for run in &options.runs {
-        curves.extend(read_curves(run, options)?);
+    for run in Recorded::read_all(&options.runs)? {
+        curves.extend(read_curves(&run, options)?);
     }
     let figure = figure(&curves, options)?;
     if options.json {
@@ -101,110 +111,69 @@ fn draw(_: &Figure, _: &Path) -> Result<[PathBuf; 0], CliError> {
 }
 
 /// The curves of a run, one for each member of its population.
-fn read_curves(run: &Path, options: &PlotOptions) -> Result<Vec<Curve>, CliError> {
-    let path = run.join(METRICS);
-    let text = fs::read_to_string(&path).map_err(|source| CliError::Read { path: path.clone(), source })?;
-    let members = parse_metrics(&text, &options.metric)
-        .map_err(|problem| CliError::Input(format!("{}: {problem}", path.display())))?;
+fn read_curves(run: &Recorded, options: &PlotOptions) -> Result<Vec<Curve>, CliError> {
+    let members = values(&run.events, &options.metric)
+        .map_err(|problem| CliError::Input(format!("{}: {problem}", run.path.display())))?;
     let several = members.len() > 1;
-    let one = |group: String| vec![group; members.len()];
-    let groups = match options.group {
-        GroupBy::Settings => settings(run, members.len())?,
-        GroupBy::Learner => one(learner(run)?),
-        GroupBy::Directory => {
-            let parent = fs::canonicalize(run).ok().and_then(|run| Some(run.parent()?.to_owned()));
-            let name = parent.and_then(|parent| Some(parent.file_name()?.to_string_lossy().into_owned()));
-            one(name.unwrap_or_default())
-        }
-    };
-    let name = run.file_name().map_or_else(|| run.to_string_lossy(), |name| name.to_string_lossy());
+    let (name, groups) = (run.name(), run.groups(options.group, members.len())?);
     Ok(members
         .into_iter()
         .zip(groups)
         .enumerate()
         .map(|(member, (values, group))| Curve {
-            run: if several { format!("{name}, member {member}") } else { name.clone().into_owned() },
+            run: if several { format!("{name}, member {member}") } else { name.clone() },
             group,
-            values,
+            env: run.env.clone(),
+            values: smooth(values, options.smooth),
         })
         .collect())
 }
 
-/// The learner and the settings of each of a run's members.
-fn settings(run: &Path, count: usize) -> Result<Vec<String>, CliError> {
-    let path = run.join(CONFIG);
-    let text = fs::read_to_string(&path).map_err(|source| CliError::Read { path: path.clone(), source })?;
-    let config = RunConfig::read(&text)?;
-    if config.population < count {
-        return Err(CliError::Input(format!(
-            "{}: has {} members, the metrics {count}",
-            path.display(),
-            config.population
-        )));
-    }
-    let members = Members::of(&config)?;
-    let learner = &config.learner;
-    let name = |member| match members.describe(member) {
-        none if none.is_empty() => learner.clone(),
-        settings => format!("{learner}, {settings}"),
-    };
-    Ok((0..count).map(name).collect())
-}
-
-/// The learner of a run.
-fn learner(run: &Path) -> Result<String, CliError> {
-    let path = run.join(CONFIG);
-    let text = fs::read_to_string(&path).map_err(|source| CliError::Read { path: path.clone(), source })?;
-    let table = text.parse::<toml::Table>().ok();
-    table
-        .and_then(|table| Some(table.get("learner")?.as_str()?.to_owned()))
-        .ok_or_else(|| CliError::Input(format!("{}: has no learner", path.display())))
-}
-
-/// Each member's values of a metric by environment steps; `evaluation` is the mean return of an evaluation.
-fn parse_metrics(text: &str, metric: &str) -> Result<Vec<BTreeMap<u64, f64>>, String> {
+/// Each member's values of a metric by environment steps; `evaluation` is the mean return of an evaluation. What is not
+/// finite cannot be drawn and is left out.
+fn values(events: &[Event<'_>], metric: &str) -> Result<Vec<BTreeMap<u64, f64>>, String> {
     let mut members: Vec<BTreeMap<u64, f64>> = Vec::new();
-    let mut seen = Vec::new();
-    let lines: Vec<&str> = text.lines().collect();
-    for (index, line) in lines.iter().enumerate() {
-        let event: Value = match serde_json::from_str(line) {
-            Ok(event) => event,
-            // A run that goes on, or was ended, may have written half of its last line.
-            Err(_) if index + 1 == lines.len() => break,
-            Err(error) => return Err(format!("line {}: {error}", index + 1)),
-        };
-        let values: Option<Vec<f64>> = match event["event"].as_str() {
-            Some("evaluation") if metric == "evaluation" => event["members"]
-                .as_array()
-                .map(|members| members.iter().filter_map(|member| member["mean_return"].as_f64()).collect()),
-            Some("metrics") => {
-                let metrics = event["metrics"].as_object();
-                for name in metrics.into_iter().flat_map(serde_json::Map::keys) {
-                    if !seen.contains(name) {
-                        seen.push(name.clone());
-                    }
-                }
-                metrics
-                    .and_then(|metrics| metrics.get(metric)?.as_array())
-                    .map(|values| values.iter().filter_map(Value::as_f64).collect())
+    let mut seen = BTreeSet::from([EVALUATION]);
+    for event in events {
+        let values: Vec<f64> = match event {
+            Event::Evaluation { members, .. } if metric == EVALUATION => {
+                members.iter().map(|member| member.mean_return).collect()
             }
-            _ => None,
+            Event::Metrics { metrics, .. } => {
+                seen.extend(metrics.keys().map(String::as_str));
+                metrics.get(metric).cloned().unwrap_or_default()
+            }
+            _ => continue,
         };
-        let (Some(values), Some(steps)) = (values, event["env_steps"].as_u64()) else { continue };
         members.resize_with(members.len().max(values.len()), BTreeMap::new);
-        for (member, value) in members.iter_mut().zip(values) {
-            member.insert(steps, value);
+        for (member, value) in members.iter_mut().zip(values).filter(|(_, value)| value.is_finite()) {
+            member.insert(event.env_steps(), value);
         }
     }
-    if members.is_empty() {
-        seen.sort();
-        return Err(format!("no values of '{metric}' (there are evaluation, {})", seen.join(", ")));
+    if members.iter().all(BTreeMap::is_empty) {
+        let seen: Vec<&str> = seen.into_iter().collect();
+        return Err(format!("no values of '{metric}' (there may be {})", seen.join(", ")));
     }
     Ok(members)
 }
 
+/// The mean of each value and those before it, `count` in all.
+fn smooth(values: BTreeMap<u64, f64>, count: usize) -> BTreeMap<u64, f64> {
+    let mut window = VecDeque::new();
+    let smoothed = values.into_iter().map(|(steps, value)| {
+        window.push_back(value);
+        if window.len() > count {
+            window.pop_front();
+        }
+        (steps, mean(window.make_contiguous()))
+    });
+    smoothed.collect()
+}
+
 fn figure(curves: &[Curve], options: &PlotOptions) -> Result<Figure, CliError> {
-    let series = groups(curves)
+    let groups = groups(curves);
+    let several = groups.iter().any(|(_, curves)| curves.len() > 1);
+    let series = groups
         .into_iter()
         .map(|(group, curves)| {
             let points = points(&curves);
@@ -218,19 +187,39 @@ fn figure(curves: &[Curve], options: &PlotOptions) -> Result<Figure, CliError> {
         })
         .collect::<Result<_, _>>()?;
     let y_label = match options.metric.as_str() {
-        "evaluation" => "mean return of an evaluation".to_owned(),
+        EVALUATION => "mean return of an evaluation".to_owned(),
         metric => metric.replace('_', " "),
     };
-    Ok(Figure { x_label: "environment steps".into(), y_label, series, threshold: options.threshold })
+    let environments: BTreeSet<&str> = curves.iter().map(|curve| curve.env.as_str()).collect();
+    let environments = environments.into_iter().collect::<Vec<_>>().join(", ");
+    let mut caption = Vec::new();
+    if several {
+        caption.push("mean over the runs and its 95 % bootstrap interval".to_owned());
+    }
+    if options.smooth > 1 {
+        caption.push(format!("moving mean of {} values", options.smooth));
+    }
+    Ok(Figure {
+        title: options.title.clone().unwrap_or(environments),
+        caption: caption.join("; "),
+        x_label: "environment steps".into(),
+        y_label,
+        series,
+        threshold: options.threshold,
+    })
 }
 
-/// The curves of each group, in the order in which the groups come up.
+/// The curves of each group, in the order in which the groups come up. Runs in different environments are never one
+/// group.
 fn groups(curves: &[Curve]) -> Vec<(String, Vec<&Curve>)> {
+    let mixed = curves.iter().any(|curve| curve.env != curves[0].env);
+    let name =
+        |curve: &Curve| if mixed { format!("{}, {}", curve.group, curve.env) } else { curve.group.clone() };
     let mut groups: Vec<(String, Vec<&Curve>)> = Vec::new();
     for curve in curves {
-        match groups.iter_mut().find(|(name, _)| *name == curve.group) {
+        match groups.iter_mut().find(|(_, own)| own[0].group == curve.group && own[0].env == curve.env) {
             Some((_, own)) => own.push(curve),
-            None => groups.push((curve.group.clone(), vec![curve])),
+            None => groups.push((name(curve), vec![curve])),
         }
     }
     groups
@@ -245,25 +234,10 @@ fn points(curves: &[&Curve]) -> Vec<Point> {
         .filter(|steps| rest.iter().all(|curve| curve.values.contains_key(steps)))
         .map(|steps| {
             let values: Vec<f64> = curves.iter().map(|curve| curve.values[steps]).collect();
-            let (low, high) = interval(&values);
+            let (low, high) = interval(std::slice::from_ref(&values), RESAMPLES, |strata| mean(&strata[0]));
             Point { x: *steps as f64, mean: mean(&values), low, high }
         })
         .collect()
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
-/// The bootstrap's percentile interval of the mean, always drawn alike. Of a single value it is that value.
-fn interval(values: &[f64]) -> (f64, f64) {
-    let mut stream = RandomStream::new(0, 0);
-    let mut means: Vec<f64> = (0..RESAMPLES)
-        .map(|_| mean(&values.iter().map(|_| values[stream.index(values.len())]).collect::<Vec<_>>()))
-        .collect();
-    means.sort_by(f64::total_cmp);
-    let outside = (1.0 - CONFIDENCE) / 2.0 * (RESAMPLES - 1) as f64;
-    (means[outside.floor() as usize], means[RESAMPLES - 1 - outside.floor() as usize])
 }
 
 /// What a curve came to.
@@ -287,40 +261,39 @@ impl Outcome {
 }
 
 fn print_json(curves: &[Curve], threshold: Option<f64>) -> Result<(), CliError> {
-    for curve in curves {
+    curves.iter().try_for_each(|curve| {
         let Outcome { last, best, reached } = Outcome::of(curve, threshold);
+        let Curve { run, group, env, .. } = curve;
         line(format_args!(
             "{}",
-            json!({"group": curve.group, "run": curve.run, "last": last, "best": best, "reached": reached})
-        ))?;
-    }
-    Ok(())
+            json!({"group": group, "env": env, "run": run, "last": last, "best": best, "reached": reached})
+        ))
+    })
 }
 
 /// A row for each run, then one for each group: a table in Markdown.
 fn print_table(curves: &[Curve], options: &PlotOptions) -> Result<(), CliError> {
-    let header = options.threshold.map_or(String::new(), |threshold| format!(" first ≥ {threshold} at |"));
+    let threshold = options.threshold;
+    // Returns are large, losses may be small.
+    let digits = if options.metric == EVALUATION { 1 } else { 4 };
+    let header = threshold.map_or(String::new(), |threshold| format!(" first ≥ {threshold} at |"));
     line(format_args!("| run | last | best |{header}"))?;
     line(format_args!("|---|---|---|{}", if header.is_empty() { "" } else { "---|" }))?;
-    let threshold = options.threshold;
     for (group, curves) in groups(curves) {
         let outcomes: Vec<Outcome> = curves.iter().map(|curve| Outcome::of(curve, threshold)).collect();
         for (curve, Outcome { last, best, reached }) in curves.iter().zip(&outcomes) {
             let reached = threshold.map_or(String::new(), |_| {
                 format!(" {} |", reached.map_or("–".into(), |steps| steps.to_string()))
             });
-            line(format_args!("| {} | {last:.1} | {best:.1} |{reached}", curve.run))?;
+            line(format_args!("| {} | {last:.digits$} | {best:.digits$} |{reached}", curve.run))?;
         }
         let of = |value: fn(&Outcome) -> f64| mean(&outcomes.iter().map(value).collect::<Vec<_>>());
         let reached = threshold.map_or(String::new(), |_| {
-            format!(
-                " {} of {} |",
-                outcomes.iter().filter(|outcome| outcome.reached.is_some()).count(),
-                outcomes.len()
-            )
+            let count = outcomes.iter().filter(|outcome| outcome.reached.is_some()).count();
+            format!(" {count} of {} |", outcomes.len())
         });
         line(format_args!(
-            "| **{group}**, mean | {:.1} | {:.1} |{reached}",
+            "| **{group}**, mean | {:.digits$} | {:.digits$} |{reached}",
             of(|outcome| outcome.last),
             of(|outcome| outcome.best)
         ))?;
@@ -330,59 +303,61 @@ fn print_table(curves: &[Curve], options: &PlotOptions) -> Result<(), CliError> 
 
 #[cfg(test)]
 mod tests {
+    use ingle::train::EpisodeStatistics;
+
     use super::*;
 
     fn curve(run: &str, group: &str, values: &[(u64, f64)]) -> Curve {
-        Curve { run: run.into(), group: group.into(), values: values.iter().copied().collect() }
+        let values = values.iter().copied().collect();
+        Curve { run: run.into(), group: group.into(), env: "pendulum".into(), values }
     }
 
     #[test]
-    fn metrics_are_read_by_member_and_a_torn_last_line_is_left_alone() {
-        let text = concat!(
-            r#"{"event":"metrics","env_steps":5,"metrics":{"critic_loss":[1.0,2.0]}}"#,
-            "\n",
-            r#"{"event":"evaluation","env_steps":10,"members":[{"mean_return":-3.5},{"mean_return":4.0}]}"#,
-            "\n",
-            r#"{"event":"evaluation","env_steps":20,"members":[{"mean_return":1.0},{"mean_return":2.0}]}"#,
-            "\n",
-            r#"{"event":"evalu"#,
+    fn values_are_by_member_and_finite() {
+        let evaluation = |env_steps, means: [f64; 2]| Event::Evaluation {
+            env_steps,
+            updates: 0,
+            seconds: 0.0,
+            members: means.map(|mean| EpisodeStatistics::of([(mean, 1)]).unwrap()).to_vec().into(),
+        };
+        let metrics = BTreeMap::from([("critic_loss".to_owned(), vec![1.0, 2.0])]);
+        let events = [
+            Event::Metrics { env_steps: 5, updates: 0, seconds: 0.0, metrics },
+            evaluation(10, [-3.5, 4.0]),
+            evaluation(20, [f64::NAN, 2.0]),
+        ];
+        let members = values(&events, "evaluation").unwrap();
+        assert_eq!(members, [BTreeMap::from([(10, -3.5)]), BTreeMap::from([(10, 4.0), (20, 2.0)])]);
+        assert_eq!(values(&events, "critic_loss").unwrap()[1], BTreeMap::from([(5, 2.0)]));
+        let error = values(&events, "actor_loss").unwrap_err();
+        assert!(
+            error.contains("no values of 'actor_loss' (there may be critic_loss, evaluation)"),
+            "{error}"
         );
-        let members = parse_metrics(text, "evaluation").unwrap();
-        assert_eq!(members[0], BTreeMap::from([(10, -3.5), (20, 1.0)]));
-        assert_eq!(members[1], BTreeMap::from([(10, 4.0), (20, 2.0)]));
-        assert_eq!(parse_metrics(text, "critic_loss").unwrap()[1], BTreeMap::from([(5, 2.0)]));
-        let error = parse_metrics(text, "actor_loss").unwrap_err();
-        assert!(error.contains("no values of 'actor_loss' (there are evaluation, critic_loss)"), "{error}");
-        assert!(parse_metrics("{\n{}\n", "evaluation").unwrap_err().starts_with("line 1: "));
+    }
+
+    #[test]
+    fn smoothing_takes_the_mean_of_the_last_values() {
+        let values = BTreeMap::from([(1, 2.0), (3, 4.0), (4, 12.0), (9, 2.0)]);
+        assert_eq!(smooth(values.clone(), 1), values);
+        assert_eq!(smooth(values, 2), BTreeMap::from([(1, 2.0), (3, 3.0), (4, 8.0), (9, 7.0)]));
     }
 
     #[test]
     fn a_point_is_where_all_curves_have_a_value() {
-        let curves = [
+        let mut curves = vec![
             curve("a", "x", &[(1, 0.0), (2, 4.0), (3, 1.0)]),
             curve("b", "x", &[(1, 2.0), (2, 4.0)]),
             curve("c", "y", &[(9, 7.0)]),
         ];
-        let groups = groups(&curves);
-        assert_eq!(groups.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["x", "y"]);
-        let points = points(&groups[0].1);
+        let names = |curves: &[Curve]| groups(curves).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        assert_eq!(names(&curves), ["x", "y"]);
+        let points = points(&groups(&curves)[0].1);
         assert_eq!(points.len(), 2);
         assert_eq!((points[0].mean, points[0].low, points[0].high), (1.0, 0.0, 2.0));
         assert_eq!((points[1].mean, points[1].low, points[1].high), (4.0, 4.0, 4.0));
-    }
-
-    /// Of many values, the bootstrap's interval is nearly the normal one: ±1.96 deviations of the mean.
-    #[test]
-    fn the_interval_covers_the_mean() {
-        let mut values = vec![0.0_f32; 400];
-        RandomStream::new(3, 0).fill_normal(&mut values);
-        let values: Vec<f64> = values.into_iter().map(f64::from).collect();
-        let (low, high) = interval(&values);
-        let mean = mean(&values);
-        for side in [mean - low, high - mean] {
-            assert!((side - 1.96 / 20.0).abs() < 0.02, "{side}");
-        }
-        assert_eq!(interval(&[2.5]), (2.5, 2.5));
+        curves.push(Curve { env: "lqr".into(), ..curve("d", "x", &[(1, 0.0)]) });
+        assert_eq!(names(&curves), ["x, pendulum", "y, pendulum", "x, lqr"]);
     }
 
     #[test]

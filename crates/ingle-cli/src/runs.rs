@@ -1,18 +1,23 @@
 //! `ingle runs`.
 
+use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ingle::train::{RunDirectory, RunState, RunStatus};
+use ingle::train::{RunDirectory, RunState, RunStatus, Scalar, Scalars};
 use serde_json::json;
 
 use crate::arguments::RunsOptions;
 use crate::config::RunConfig;
 use crate::error::CliError;
 use crate::output::{line, note};
+use crate::recorded::Recorded;
 
 pub(crate) fn run(options: &RunsOptions) -> Result<(), CliError> {
     let directory = &options.directory;
+    if options.csv {
+        return csv(&Recorded::read_all(std::slice::from_ref(directory))?);
+    }
     let runs = if RunDirectory::holds_run(directory) { vec![directory.clone()] } else { below(directory)? };
     let mut listed = Vec::new();
     for path in runs {
@@ -45,6 +50,31 @@ pub(crate) fn run(options: &RunsOptions) -> Result<(), CliError> {
             config.env
         ))
     })
+}
+
+/// Every number of the runs, under its TensorBoard name: one table of the same columns whatever the learners.
+fn csv(runs: &[Recorded]) -> Result<(), CliError> {
+    line(format_args!("run,learner,env,seed,member,env_steps,tag,value"))?;
+    for run in runs {
+        let path = run.path.to_string_lossy();
+        let [path, learner, env] = [&*path, &run.learner, &run.env].map(field);
+        let mut scalars = Scalars::new(run.log_interval);
+        for Scalar { member, env_steps, tag, value } in run.events.iter().flat_map(|event| scalars.of(event))
+        {
+            let (seed, tag) = (run.seed, field(&tag));
+            line(format_args!("{path},{learner},{env},{seed},{member},{env_steps},{tag},{value}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// A field as RFC 4180 has it.
+fn field(text: &str) -> Cow<'_, str> {
+    if text.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\"")).into()
+    } else {
+        text.into()
+    }
 }
 
 struct Listing {

@@ -132,7 +132,14 @@ fn train(
         metrics.rewind(0)?;
     }
     let mut progress = ProgressView::new(config.train.steps, start);
-    let summary = trainer.run_saving(&mut checkpoints, &mut [&mut metrics, &mut progress])?;
+    let mut observers: Vec<&mut dyn Observer> = vec![&mut metrics, &mut progress];
+    let mut events;
+    if config.log.tensorboard {
+        let (members, interval) = (config.population, config.train.log_interval);
+        events = directory.event_files(start.env_steps, members, interval, &config.to_markdown()?)?;
+        observers.push(&mut events);
+    }
+    let summary = trainer.run_saving(&mut checkpoints, &mut observers)?;
     if let (StopReason::Stopped, Some(signal)) = (summary.reason, signals.first()) {
         let run = directory.path().to_owned();
         return Err(CliError::Stopped { signal, step: summary.env_steps, run });

@@ -71,6 +71,8 @@ fn train_then_evaluate() {
         .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
         .collect();
     files.sort();
+    assert!(files[2].starts_with("events.out.tfevents."), "{files:?}");
+    files.remove(2);
     assert_eq!(
         files,
         [
@@ -687,6 +689,14 @@ fn runs_are_compared() {
         let output = ingle(&[&arguments, &more[..], &TINY[..]].concat(), &scratch.0);
         assert!(output.status.success(), "{}", text(&output.stderr));
     }
+    let titled = ingle(&["plot", ".", "--out", "all", "--title", "Every run", "--smooth", "2"], &scratch.0);
+    if cfg!(feature = "plot") {
+        assert!(titled.status.success(), "{}", text(&titled.stderr));
+        let svg = std::fs::read_to_string(scratch.path("all.svg")).unwrap();
+        for part in ["Every run", "td3", "moving mean of 2 values"] {
+            assert!(svg.contains(part), "{part} in {svg}");
+        }
+    }
     let runs = ["plot", "sac-0", "sac-1", "td3-0"];
     let table = text(&ingle(&[&runs[..], &["--threshold", "-1e6"]].concat(), &scratch.0).stdout);
     let rows: Vec<&str> = table.lines().collect();
@@ -710,7 +720,9 @@ fn runs_are_compared() {
         assert!(text(&drawn.stderr).contains("--features plot"), "{}", text(&drawn.stderr));
     }
     for (arguments, message) in [
-        (&["plot", "nowhere"][..], "cannot read nowhere/metrics.jsonl"),
+        (&["plot", "nowhere"][..], "cannot read nowhere: No such file"),
+        (&["plot", "sac-0/checkpoints"], "sac-0/checkpoints holds no run and no directory of a run"),
+        (&["plot", "sac-0", "--smooth", "0"], "--smooth: must be at least 1, got 0"),
         (&["plot", "sac-0", "--metric", "critic_lost"], "no values of 'critic_lost'"),
         (&["plot", "sac-0", "--threshold", "nan"], "--threshold: must be finite"),
         (&["plot"], "required arguments"),
@@ -721,6 +733,213 @@ fn runs_are_compared() {
     }
 }
 
+/// A run's directory with evaluations of these returns at steps 100, 200, ...
+fn recorded(directory: &Path, learner: &str, env: &str, seed: u64, returns: &[f64]) {
+    std::fs::create_dir_all(directory).unwrap();
+    let config = format!("learner = \"{learner}\"\nenv = \"{env}\"\nseed = {seed}\n");
+    std::fs::write(directory.join("config.toml"), config).unwrap();
+    let evaluations = returns.iter().enumerate().map(|(place, mean)| {
+        let steps = 100 * (place + 1);
+        format!(
+            concat!(
+                r#"{{"event":"evaluation","env_steps":{},"updates":{},"seconds":1.5,"members":"#,
+                r#"[{{"mean_return":{},"std_return":0.5,"mean_length":20.0,"episodes":4}}]}}"#,
+                "\n"
+            ),
+            steps, steps, mean
+        )
+    });
+    std::fs::write(directory.join("metrics.jsonl"), evaluations.collect::<String>()).unwrap();
+}
+
+#[test]
+fn groups_of_runs_are_compared() {
+    let scratch = Scratch::new();
+    for (seed, (sac, td3)) in [(1.0, 4.0), (2.0, 0.0), (9.0, 3.0), (3.0, 3.0)].into_iter().enumerate() {
+        let seeds = seed as u64;
+        recorded(&scratch.0.join(format!("runs/sac-{seed}")), "sac", "pendulum", seeds, &[-5.0, sac]);
+        recorded(&scratch.0.join(format!("runs/td3-{seed}")), "td3", "pendulum", seeds, &[td3]);
+        recorded(&scratch.0.join(format!("runs/sac-lqr-{seed}")), "sac", "lqr", seeds, &[7.0]);
+    }
+    let compare = |more: &[&str]| ingle(&[&["compare", "runs"], more].concat(), &scratch.0);
+    let output = compare(&[]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let table = text(&output.stdout);
+    for row in [
+        "| lqr | sac | 4 | 7.0 | 7.0 to 7.0 | 7.0 | 7.0 |",
+        "| pendulum | sac | 4 | 2.5 | 1.0 to 9.0 | 3.8 | 2.5 |",
+        "| pendulum | sac | td3 | 0.50 | ",
+    ] {
+        assert!(table.contains(row), "{row} in {table}");
+    }
+    assert!(!table.contains("| all |"), "{table}");
+    let notes = text(&output.stderr);
+    assert!(notes.contains("pendulum: evaluations at steps 100 to 200 are compared"), "{notes}");
+    assert!(notes.contains("runs/sac-0 has not finished: its evaluation at step 200 counts"), "{notes}");
+    assert!(text(&compare(&["--steps", "100"]).stdout).contains("| pendulum | sac | 4 | -5.0 |"));
+
+    let output = compare(&["--normalise", "pendulum=-1,9", "--normalise", "lqr=0,7", "--json"]);
+    let rows: Vec<serde_json::Value> =
+        text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let all = rows.iter().find(|row| row["env"] == "all").unwrap();
+    // Of 0.2, 0.3, 0.4, 1.0 and four times 1 the middle half is 0.4, 1, 1, 1.
+    assert!((all["iqm"].as_f64().unwrap() - 0.85).abs() < 1e-12 && all["n"] == 8, "{all}");
+    assert!(rows.iter().any(|row| row["than"] == "td3" && row["probability"] == 0.5), "{rows:?}");
+
+    let broken = scratch.0.join("broken");
+    recorded(&broken, "sac", "pendulum", 0, &[1.0]);
+    std::fs::write(broken.join("metrics.jsonl"), "{\"event\":\"episode\"\n{}\n").unwrap();
+    recorded(&scratch.0.join("young"), "sac", "pendulum", 0, &[]);
+    std::fs::create_dir_all(scratch.0.join("empty")).unwrap();
+    for (arguments, message) in [
+        (&["compare", "nowhere"][..], "cannot read nowhere: No such file"),
+        (&["compare", "empty"], "empty holds no run and no directory of a run"),
+        (&["compare", "broken"], "broken/metrics.jsonl: line 1 is no event: "),
+        (&["plot", "broken"], "broken/metrics.jsonl: line 1 is no event: "),
+        (&["runs", "broken", "--csv"], "broken/metrics.jsonl: line 1 is no event: "),
+        (&["compare", "young"], "young: has no evaluation"),
+        (&["plot", "young"], "young: no values of 'evaluation'"),
+        (&["compare", "runs", "--steps", "50"], "has no evaluation up to step 50"),
+        (&["compare", "runs", "--normalise", "lqr=0,1"], "add --normalise pendulum=LOW,HIGH"),
+        (&["compare", "runs", "--normalise", "lqr"], "must be ENV=LOW,HIGH"),
+        (&["compare"], "required arguments"),
+    ] {
+        let output = ingle(arguments, &scratch.0);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(text(&output.stderr).contains(message), "{arguments:?}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn numbers_are_printed_as_csv() {
+    let scratch = Scratch::new();
+    recorded(&scratch.0.join("runs/a,b"), "rnd+sac", "lqr", 3, &[7.5]);
+    recorded(&scratch.0.join("runs/c"), "td3", "lqr", 4, &[-1.0, 2.0]);
+    let output = ingle(&["runs", "runs", "--csv"], &scratch.0);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let csv = text(&output.stdout);
+    let lines: Vec<&str> = csv.lines().collect();
+    assert_eq!(lines.len(), 1 + 3 * 3, "{csv}");
+    assert_eq!(lines[0], "run,learner,env,seed,member,env_steps,tag,value");
+    assert_eq!(lines[1], "\"runs/a,b\",rnd+sac,lqr,3,0,100,eval/mean_reward,7.5");
+    assert_eq!(lines[9], "runs/c,td3,lqr,4,0,200,eval/mean_ep_length,20");
+}
+
+/// Prints what the package tensorboard has read of some directories, before and after a command.
+const ACCUMULATE: &str = r#"
+import json, subprocess, sys
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+directories, command = json.loads(sys.argv[1]), sys.argv[2:]
+accumulators = [EventAccumulator(path, size_guidance={"scalars": 0, "tensors": 0}) for path in directories]
+for accumulator in accumulators:
+    accumulator.Reload()
+if command:
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+for member, accumulator in enumerate(accumulators):
+    accumulator.Reload()
+    for tag in accumulator.Tags()["scalars"]:
+        for event in accumulator.Scalars(tag):
+            print(json.dumps([member, event.step, tag, event.value]))
+    for tag in accumulator.Tags()["tensors"]:
+        text = accumulator.Tensors(tag)[0].tensor_proto.string_val[0].decode()
+        print(json.dumps([member, accumulator.SummaryMetadata(tag).plugin_data.plugin_name, tag, text]))
+"#;
+
+/// What the package reads is what `ingle runs --csv` prints, for each member, and nothing is there twice after a run
+/// went on from an older checkpoint: neither for one who looks anew nor for one who has been looking all along.
+#[test]
+fn tensorboard_reads_every_number() {
+    let Some(python) = std::env::var_os("INGLE_PYTHON").filter(|python| {
+        Command::new(python)
+            .args(["-c", "import tensorboard"])
+            .output()
+            .is_ok_and(|done| done.status.success())
+    }) else {
+        let _ = writeln!(
+            std::io::stderr().lock(),
+            "skipped: INGLE_PYTHON names no Python with the package tensorboard"
+        );
+        return;
+    };
+    let scratch = Scratch::new();
+    let run = scratch.path("run");
+    let settings = [
+        "--set=population=2",
+        "--set=train.log_interval=50",
+        "--set=train.evaluation_interval=100",
+        "--set=train.checkpoint_interval=100",
+        "--set=train.checkpoints=5",
+    ];
+    let output = ingle(
+        &[&["train", "rnd+sac", "--run", &run, "--set", "rnd.hidden=[8]"], &TINY[..], &settings].concat(),
+        &scratch.0,
+    );
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    // All but the first checkpoint are lost.
+    let mut checkpoints: Vec<PathBuf> =
+        std::fs::read_dir(format!("{run}/checkpoints")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    checkpoints.sort();
+    assert!(checkpoints.len() > 2, "{checkpoints:?}");
+    for path in &checkpoints[1..] {
+        std::fs::remove_dir_all(path).unwrap();
+    }
+    let members: Vec<String> = (0..2).map(|member| format!("{run}/member-{member}")).collect();
+    let members = serde_json::to_string(&members).unwrap();
+    let read = |command: &[&str]| {
+        let output = Command::new(&python).args(["-c", ACCUMULATE, &members]).args(command).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let mut texts = 0;
+        let mut scalars = Vec::new();
+        for line in text(&output.stdout).lines() {
+            let (member, step, tag, value): (u64, serde_json::Value, String, serde_json::Value) =
+                serde_json::from_str(line).unwrap();
+            if step == "text" {
+                let part =
+                    if tag == "config" { "    learner = \"rnd+sac\"\n" } else { "| rnd.hidden | [8] |" };
+                assert!(value.as_str().unwrap().contains(part), "{tag}: {value}");
+                texts += 1;
+            } else {
+                scalars.push((member, step.as_u64().unwrap(), tag, value.as_f64().unwrap() as f32));
+            }
+        }
+        assert_eq!(texts, 4);
+        scalars.sort_by(|a, b| a.partial_cmp(b).unwrap());
+        scalars
+    };
+    let printed = || {
+        let csv = text(&ingle(&["runs", &run, "--csv"], &scratch.0).stdout);
+        let row = |line: &str| {
+            let fields: Vec<&str> = line.split(',').collect();
+            let number = |text: &str| text.parse::<f64>().unwrap();
+            (
+                number(fields[4]) as u64,
+                number(fields[5]) as u64,
+                fields[6].to_owned(),
+                number(fields[7]) as f32,
+            )
+        };
+        let mut scalars: Vec<(u64, u64, String, f32)> = csv.lines().skip(1).map(row).collect();
+        scalars.sort_by(|a, b| a.partial_cmp(b).unwrap());
+        scalars
+    };
+    let straight = read(&[]);
+    assert_eq!(straight, printed());
+    for tag in
+        ["rollout/ep_rew_mean", "train/critic_loss", "train/rnd_loss", "train/ent_coef", "eval/mean_reward"]
+    {
+        assert!(straight.iter().any(|(_, _, own, _)| own == tag), "{tag} in {straight:?}");
+    }
+    let resume = [env!("CARGO_BIN_EXE_ingle"), "train", "--resume", "--run", &run];
+    let followed = read(&resume);
+    assert_eq!(followed, printed());
+    assert_eq!(read(&[]), followed);
+    // It is the same run, but for the clock.
+    let timeless = |scalars: &[(u64, u64, String, f32)]| {
+        scalars.iter().filter(|(_, _, tag, _)| !tag.starts_with("time/")).cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(timeless(&followed), timeless(&straight));
+}
+
 #[test]
 fn devices_and_help() {
     let scratch = Scratch::new();
@@ -729,7 +948,7 @@ fn devices_and_help() {
     let json = text(&ingle(&["devices", "--json"], &scratch.0).stdout);
     let first: serde_json::Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
     assert_eq!(first["device"], "flex");
-    for command in ["train", "eval", "bench", "plot"] {
+    for command in ["train", "eval", "bench", "plot", "compare", "runs"] {
         let help = text(&ingle(&[command, "--help"], &scratch.0).stdout);
         assert!(help.contains("Examples:"), "{command}: {help}");
     }

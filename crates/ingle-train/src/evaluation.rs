@@ -9,13 +9,16 @@ use ingle_replay::demonstrations::Recording;
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
+use crate::observer::number;
 
 /// Returns and lengths of a number of episodes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct EpisodeStatistics {
     /// Mean of the undiscounted returns.
+    #[serde(deserialize_with = "number")]
     pub mean_return: f64,
     /// Their standard deviation (of the episodes themselves, not of the mean).
+    #[serde(deserialize_with = "number")]
     pub std_return: f64,
     /// Mean number of steps.
     pub mean_length: f64,

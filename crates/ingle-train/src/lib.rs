@@ -8,11 +8,13 @@
 //! |---|---|
 //! | [`Trainer`], [`TrainConfig`] | the loop: act, store, update in an exact ratio, evaluate |
 //! | [`evaluate`] | episodes of the policy without exploration |
-//! | [`Observer`], [`Event`] | whoever wants to know what happens; [`MetricsFile`] writes it down |
+//! | [`Observer`], [`Event`] | whoever wants to know what happens; [`MetricsFile`] writes it down, [`EventFiles`] for TensorBoard |
+//! | [`MetricsReader`], [`Scalars`] | what a run wrote down, and its numbers under the names that people know |
 //! | [`RunDirectory`], [`Checkpoints`] | what a run leaves on disk, and where it goes on |
 //! | [`process`] | learners in another process, in any language |
 //!
-//! In the book: `docs/first-run.md`, `docs/running-for-days.md`, `docs/external-learners.md`.
+//! In the book: `docs/first-run.md`, `docs/running-for-days.md`, `docs/logging.md`,
+//! `docs/external-learners.md`.
 
 #![forbid(unsafe_code)]
 
@@ -27,6 +29,8 @@ mod policy;
 pub mod process;
 mod record;
 mod run_directory;
+mod scalars;
+mod tensorboard;
 mod trainer;
 
 pub use checkpoints::{Checkpoints, FileEntry, Manifest, SavedCheckpoint};
@@ -34,8 +38,10 @@ pub use config::TrainConfig;
 pub use error::TrainError;
 pub use evaluation::{EpisodeStatistics, evaluate, record_episodes};
 pub use files::write_atomically;
-pub use observer::{Event, MetricsFile, Observer, Progress, StopReason, Summary};
+pub use observer::{Event, MetricsFile, MetricsReader, Observer, Progress, StopReason, Summary};
 pub use policy::{Foreign, Mode, Normalisation, PolicyKind, PolicyParameters, SavedPolicy};
 pub use record::{read_record, write_record};
 pub use run_directory::{RunDirectory, RunState, RunStatus};
+pub use scalars::{Scalar, Scalars};
+pub use tensorboard::EventFiles;
 pub use trainer::{Agent, Trainer};

@@ -1,17 +1,20 @@
 //! Observers of a run: everything that wants to know what happens without taking part in it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Split, Write};
+use std::iter::Peekable;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::files::at;
 use crate::{EpisodeStatistics, TrainError};
 
-/// What happens in a run.
-#[derive(Debug, Clone, Serialize)]
+/// What happens in a run. As JSON it is an object whose `event` is the variant's name in lower case; a number that is not
+/// finite is `null` there, and NaN when it is read back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event<'a> {
     /// A round of environment steps and updates is over. Comes very often: keep what you do with it short.
@@ -23,6 +26,7 @@ pub enum Event<'a> {
         /// Which member played it.
         member: usize,
         /// Its undiscounted return.
+        #[serde(deserialize_with = "number")]
         episode_return: f64,
         /// Its number of steps.
         length: u64,
@@ -36,6 +40,7 @@ pub enum Event<'a> {
         /// Seconds since the start.
         seconds: f64,
         /// The metrics by name, one number per member.
+        #[serde(deserialize_with = "numbers")]
         metrics: BTreeMap<String, Vec<f64>>,
     },
     /// The deterministic policy was evaluated.
@@ -47,14 +52,39 @@ pub enum Event<'a> {
         /// Seconds since the start.
         seconds: f64,
         /// Each member's episodes.
-        members: &'a [EpisodeStatistics],
+        members: Cow<'a, [EpisodeStatistics]>,
     },
     /// The run is over.
-    Finished(&'a Summary),
+    Finished(Cow<'a, Summary>),
+}
+
+impl Event<'_> {
+    /// Environment steps per member at which it happened.
+    pub fn env_steps(&self) -> u64 {
+        match self {
+            Self::Progress(Progress { env_steps, .. })
+            | Self::Episode { env_steps, .. }
+            | Self::Metrics { env_steps, .. }
+            | Self::Evaluation { env_steps, .. } => *env_steps,
+            Self::Finished(summary) => summary.env_steps,
+        }
+    }
+}
+
+/// A number of a JSON file, which has no others than finite ones: `null` is NaN.
+pub(crate) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
+
+fn numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Vec<f64>>, D::Error> {
+    let metrics = BTreeMap::<String, Vec<Option<f64>>>::deserialize(deserializer)?;
+    let finite =
+        |values: Vec<Option<f64>>| values.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect();
+    Ok(metrics.into_iter().map(|(name, values)| (name, finite(values))).collect())
 }
 
 /// Where a run stands.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// Environment steps per member so far.
     pub env_steps: u64,
@@ -197,5 +227,46 @@ impl Observer for MetricsFile {
             file.seek(SeekFrom::Start(end))
         };
         cut().map(|_| ()).map_err(at(&self.path))
+    }
+}
+
+/// The events in a file that [`MetricsFile`] wrote, one after the other. A last line that was written in part (the run
+/// goes on, or was ended) is passed over.
+#[derive(Debug)]
+pub struct MetricsReader {
+    path: PathBuf,
+    lines: Peekable<Split<BufReader<File>>>,
+    line: usize,
+}
+
+impl MetricsReader {
+    /// Opens the file.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn open(path: &Path) -> Result<Self, TrainError> {
+        let file = File::open(path).map_err(at(path))?;
+        Ok(Self { path: path.to_owned(), lines: BufReader::new(file).split(b'\n').peekable(), line: 0 })
+    }
+}
+
+impl Iterator for MetricsReader {
+    /// [`TrainError::Format`] names the line that is no event.
+    type Item = Result<Event<'static>, TrainError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let line = match self.lines.next()? {
+            Ok(line) => line,
+            Err(error) => return Some(Err(at(&self.path)(error))),
+        };
+        self.line += 1;
+        match serde_json::from_slice(&line) {
+            Ok(event) => Some(Ok(event)),
+            Err(_) if self.lines.peek().is_none() => None,
+            Err(error) => {
+                let reason = format!("line {} is no event: {error}", self.line);
+                Some(Err(TrainError::Format { path: self.path.clone(), reason }))
+            }
+        }
     }
 }

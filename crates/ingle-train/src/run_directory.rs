@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoints::CHECKPOINTS;
 use crate::files::{at, make_directory, write_atomically};
-use crate::{Checkpoints, MetricsFile, Summary, TrainError, write_record};
+use crate::{Checkpoints, EventFiles, MetricsFile, MetricsReader, Summary, TrainError, write_record};
 
 const LOCK: &str = "run.lock";
 const VERSION: &str = "run.json";
@@ -42,6 +42,7 @@ struct Version {
 /// | `run.json` | the format of the directory and the version of the crate |
 /// | `run.lock` | empty; locked by the process that runs |
 /// | `metrics.jsonl` | what happened, see [`MetricsFile`] |
+/// | `events.out.tfevents.*` | the same for TensorBoard, see [`EventFiles`]; a population's are in `member-0`, `member-1`, ... |
 /// | `checkpoints/` | see [`Checkpoints`] |
 /// | `state.safetensors`, `summary.json` | the final policy and what the run came to; there when it has finished |
 /// | `best/` | `config.toml`, `state.safetensors` and `summary.json` of a population's best member alone, as of a run of its own |
@@ -175,6 +176,26 @@ impl RunDirectory {
     /// If the file cannot be opened.
     pub fn metrics(&self) -> Result<MetricsFile, TrainError> {
         MetricsFile::open(&self.path.join(METRICS))
+    }
+
+    /// The run's event files for TensorBoard, made anew: a run that goes on at `env_steps` begins them with what its
+    /// metrics have up to there. The rest is as in [`EventFiles::create`].
+    ///
+    /// # Errors
+    /// If the files cannot be written, or the metrics not be read.
+    pub fn event_files(
+        &self,
+        env_steps: u64,
+        members: usize,
+        log_interval: u64,
+        texts: &[(&str, String)],
+    ) -> Result<EventFiles, TrainError> {
+        let path = self.path.join(METRICS);
+        let metrics = if env_steps > 0 && path.is_file() { Some(MetricsReader::open(&path)?) } else { None };
+        // What comes after that step is cut off when the run goes on, and may be damaged.
+        let history = metrics.into_iter().flatten().map_while(Result::ok);
+        let history = history.take_while(|event| event.env_steps() <= env_steps);
+        EventFiles::create(&self.path, members, log_interval, texts, history)
     }
 
     /// Writes down the final policy, as a learner's state, and what the run came to.

@@ -1,12 +1,13 @@
 //! The training loop.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ingle_core::guard::SKIPPED_IN_A_ROW;
-use ingle_core::random::{RandomStream, derive_seed, normal_noise};
+use ingle_core::random::{RandomStream, normal_noise};
 use ingle_core::state::Visitor;
 use ingle_core::{Acting, Checkpoint, Error, Learner, Policy, Seeds, StepOutput};
 use ingle_envs::VectorEnvironment;
@@ -290,7 +291,7 @@ impl<L: Learner + Policy> Trainer<L> {
                         env_steps: self.env_steps,
                         updates: self.updates,
                         seconds: seconds(),
-                        members: &members,
+                        members: Cow::Borrowed(&members),
                     },
                 )?;
                 if best > self.best {
@@ -338,7 +339,7 @@ impl<L: Learner + Policy> Trainer<L> {
             evaluation: self.evaluated.clone(),
         };
         self.seconds = summary.seconds;
-        tell(observers, &Event::Finished(&summary))?;
+        tell(observers, &Event::Finished(Cow::Borrowed(&summary)))?;
         debug!(?summary, "run finished");
         Ok(summary)
     }

@@ -71,6 +71,15 @@ book folder="target/book":
 bench *options:
     cargo bench --workspace --features {{features}} --bench step {{options}}
 
+# SAC on a GPU, eager and replayed, populations, beside PyTorch and JAX, in one table (see benches/gpu.py).
+gpu python="python3" features="cuda,wgpu,autotune" *options:
+    cargo build --release --features {{features}}
+    {{python}} benches/gpu.py {{options}}
+
+# Kernels that an update launches on a GPU, by name, counted on any Vulkan device.
+kernels:
+    INGLE_KERNELS=1 cargo test --release --workspace --features {{features}} --test device -- --nocapture kernels
+
 # Environment steps a second beside Gymnasium's SyncVectorEnv (needs Python with the packages of docs/environments.md).
 bench-environments:
     cargo bench --workspace --features {{features}} --bench environments

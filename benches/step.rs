@@ -4,10 +4,13 @@
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use ingle::burn::tensor::{Device, Tensor};
+use ingle::nested::ImitationSample;
+use ingle::nested::ail::AilConfig;
+use ingle::nested::rnd::RndConfig;
 use ingle::random::RandomStream;
 use ingle::replay::{ReplayConfig, Rows, UniformReplay};
 use ingle::sac::SacConfig;
-use ingle::{Act, Acting, LearnerCore, Sampler};
+use ingle::{Act, Acting, LearnerCore, Nested, Sampler};
 
 const OBSERVATION: usize = 17;
 const ACTION: usize = 6;
@@ -55,6 +58,52 @@ fn sac_step(criterion: &mut Criterion) {
     }
 }
 
+/// What a layer adds to an update: bare SAC, and nests over it, on the same rows.
+fn nests(criterion: &mut Criterion) {
+    let device = ingle::device::open("flex").expect("flex");
+    let sac = || {
+        SacConfig { hidden: vec![64; 2], ..SacConfig::default() }.init(OBSERVATION, ACTION).expect("a core")
+    };
+    let mut group = criterion.benchmark_group("nests, batch 256, width 64");
+    let mut replay = filled(&device, 256, 10_000);
+    let mut own = || replay.sample().expect("a sample");
+    {
+        let core = sac();
+        let mut state = core.init(0, &device).expect("a state");
+        group.bench_function("sac", |bencher| {
+            bencher.iter_batched(
+                &mut own,
+                |sample| core.step(&mut state, sample).expect("a step"),
+                BatchSize::SmallInput,
+            );
+        });
+    }
+    {
+        let rnd =
+            RndConfig { hidden: vec![64; 2], ..RndConfig::default() }.init(OBSERVATION).expect("a processor");
+        let core = Nested { processor: rnd, direct: sac() };
+        let mut state = core.init(0, &device).expect("a state");
+        group.bench_function("rnd+sac", |bencher| {
+            bencher.iter_batched(
+                &mut own,
+                |sample| core.step(&mut state, sample).expect("a step"),
+                BatchSize::SmallInput,
+            );
+        });
+    }
+    let ail = AilConfig { hidden: vec![64; 2], ..AilConfig::default() };
+    let core = Nested { processor: ail.init(OBSERVATION, ACTION).expect("a processor"), direct: sac() };
+    let mut state = core.init(0, &device).expect("a state");
+    let demonstrations = filled(&device, 256, 10_000).sample().expect("a sample");
+    group.bench_function("ail+sac", |bencher| {
+        bencher.iter_batched(
+            || ImitationSample { rl: own(), demonstrations: demonstrations.clone() },
+            |sample| core.step(&mut state, sample).expect("a step"),
+            BatchSize::SmallInput,
+        );
+    });
+}
+
 fn acting(criterion: &mut Criterion) {
     let device = ingle::device::open("flex").expect("flex");
     let core = SacConfig::default().init(OBSERVATION, ACTION).expect("a core");
@@ -73,19 +122,22 @@ fn replay(criterion: &mut Criterion) {
     criterion.bench_function("replay sample, batch 256", |bencher| {
         bencher.iter(|| replay.sample().expect("a sample"));
     });
-    criterion.bench_function("replay insert, 1 row", |bencher| {
-        let (observation, action) = ([0.5; OBSERVATION], [0.5; ACTION]);
-        let row = Rows {
+    for rows in [1, 64] {
+        let (observation, action) = (vec![0.5; rows * OBSERVATION], vec![0.5; rows * ACTION]);
+        let (reward, discount, truncated) = (vec![1.0; rows], vec![0.99; rows], vec![false; rows]);
+        let rows_of = Rows {
             observation: &observation,
             action: &action,
-            reward: &[1.0],
-            discount: &[0.99],
-            truncated: &[false],
+            reward: &reward,
+            discount: &discount,
+            truncated: &truncated,
             next_observation: &observation,
         };
-        bencher.iter(|| replay.insert(0, row).expect("an insert"));
-    });
+        criterion.bench_function(&format!("replay insert, {rows} rows"), |bencher| {
+            bencher.iter(|| replay.insert(0, rows_of).expect("an insert"));
+        });
+    }
 }
 
-criterion_group!(benches, sac_step, acting, replay);
+criterion_group!(benches, sac_step, nests, acting, replay);
 criterion_main!(benches);

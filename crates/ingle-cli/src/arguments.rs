@@ -111,6 +111,9 @@ pub(crate) struct TrainOptions {
     /// Where to compute: flex, ndarray, wgpu[:n], cuda[:n] [default: flex]
     #[arg(long)]
     pub(crate) device: Option<String>,
+    /// Whether updates are captured once and replayed, on devices that have graphs [default: off]
+    #[arg(long, value_name = "MODE", value_parser = ["off", "auto", "on"])]
+    pub(crate) graph: Option<String>,
     /// Seed of everything random; member p of a population has that plus p [default: 0]
     #[arg(long)]
     pub(crate) seed: Option<u64>,
@@ -348,9 +351,24 @@ pub(crate) struct BenchOptions {
     /// Where to compute: flex, ndarray, wgpu[:n], cuda[:n]
     #[arg(long, value_delimiter = ',', default_value = "flex")]
     pub(crate) device: Vec<String>,
+    /// Whether updates are captured once and replayed, on devices that have graphs
+    #[arg(long, value_name = "MODE", value_delimiter = ',', value_parser = ["off", "auto", "on"], default_value = "off")]
+    pub(crate) graph: Vec<String>,
     /// One setting of the learner, by its dotted key; may be given again
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
+    /// Say where the time of an update goes (on a GPU, waiting for it between the phases)
+    #[arg(long)]
+    pub(crate) phases: bool,
+    /// A Python with peers, which take turns with ingle; see benches/peers/README.md
+    #[arg(long, value_name = "PYTHON")]
+    pub(crate) peers: Option<PathBuf>,
+    /// The peers: sb3, sbx, torch, torch-compile, jax, jax-scan, torchrl
+    #[arg(long, value_delimiter = ',', default_value = "jax-scan", requires = "peers")]
+    pub(crate) peer: Vec<String>,
+    /// Draw NAME.svg and NAME.png: updates a second over what was swept
+    #[arg(long, value_name = "NAME")]
+    pub(crate) plot: Option<PathBuf>,
     /// Seconds that one repeat takes
     #[arg(long, default_value_t = 2.0)]
     pub(crate) seconds: f64,

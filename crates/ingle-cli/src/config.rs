@@ -8,7 +8,7 @@ use ingle::device::DeviceName;
 use ingle::envs::EnvironmentOptions;
 use ingle::replay::demonstrations::Terminal;
 use ingle::replay::{Data, Place, Priorities, ReplayConfig};
-use ingle::{Error, Seeds, TrainConfig};
+use ingle::{Error, GraphMode, Seeds, TrainConfig};
 use serde::{Deserialize, Serialize, de::Error as _};
 use toml::{Table, Value};
 
@@ -23,6 +23,7 @@ pub(crate) const POPULATION: &str = "population";
 const FREE: &[&str] = &[
     "demonstrations.path",
     "device",
+    "graph",
     "environment.python",
     "log.tensorboard",
     "replay.storage",
@@ -44,6 +45,8 @@ pub(crate) struct RunConfig {
     pub(crate) env: String,
     /// The device.
     pub(crate) device: String,
+    /// Whether updates are captured and replayed.
+    pub(crate) graph: GraphMode,
     /// Seed of everything random; member p of a population has that plus p, or its own of a list.
     pub(crate) seed: Seeds,
     /// Environments played side by side.
@@ -155,6 +158,7 @@ impl Default for RunConfig {
             learner: "sac".into(),
             env: "pendulum".into(),
             device: "flex".into(),
+            graph: GraphMode::default(),
             seed: 0.into(),
             envs: 1,
             environment: EnvironmentOptions::default(),

@@ -48,9 +48,11 @@ pub(crate) fn run(options: &ImportOptions) -> Result<(), CliError> {
     let job = TrainJob { config: &config, device, environments: playing, evaluation, demonstrations: None };
     let notes = in_pool(None, || {
         let mut trainer = job.trainer(core)?;
-        let mut state = trainer.learner.state.save()?;
-        let notes = foreign.put_into(&mut state)?;
-        trainer.learner.state.load(&state)?;
+        let mut state = trainer.learner.state();
+        let mut record = state.save()?;
+        let notes = foreign.put_into(&mut record)?;
+        state.load(&record)?;
+        trainer.learner.set_state(state);
         let directory = RunDirectory::create(&path, &config.to_toml()?)?;
         let mut checkpoints = directory.checkpoints(config.train.checkpoints)?;
         checkpoints.save(0, None, ingle::Checkpoint::save_checkpoint(&mut trainer)?)?;

@@ -86,7 +86,7 @@ pub(crate) fn run(options: &PlotOptions) -> Result<(), CliError> {
 
 /// Draws a figure as `stem.svg` and `stem.png`.
 #[cfg(feature = "plot")]
-fn draw(figure: &Figure, stem: &Path) -> Result<[PathBuf; 2], CliError> {
+pub(crate) fn draw(figure: &Figure, stem: &Path) -> Result<[PathBuf; 2], CliError> {
     let failed = |path: &Path, reason: &dyn std::fmt::Display| {
         CliError::Other(format!("cannot draw {}: {reason}", path.display()))
     };
@@ -104,9 +104,9 @@ fn draw(figure: &Figure, stem: &Path) -> Result<[PathBuf; 2], CliError> {
 }
 
 #[cfg(not(feature = "plot"))]
-fn draw(_: &Figure, _: &Path) -> Result<[PathBuf; 0], CliError> {
+pub(crate) fn draw(_: &Figure, _: &Path) -> Result<[PathBuf; 0], CliError> {
     Err(CliError::Input(
-        "this ingle was built without drawing: build it with the feature `plot` (a default one), or leave --out away".into(),
+        "this ingle was built without drawing: build it with the feature `plot` (a default one), or leave the figure away".into(),
     ))
 }
 

@@ -9,10 +9,11 @@ use std::any::Any;
 
 use ingle::burn::tensor::{Device, Tensor};
 use ingle::nested::ImitationSample;
+use ingle::sample::Input;
 use ingle::state::Visitor;
 use ingle::{
-    Act, Acting, Error, LearnerCore, LogProbability, Metrics, Nested, Result, Rewarded, SampleProcessor,
-    State, StepOutput, Transitions,
+    Act, Acting, Error, Inputs, LearnerCore, LogProbability, Metrics, Nested, Result, Rewarded,
+    SampleProcessor, State, StepOutput, Transitions,
 };
 
 /// What every layer of the command line learns from.
@@ -56,6 +57,14 @@ impl Rewarded for Sample {
     }
 }
 
+impl Inputs for Sample {
+    fn inputs(&mut self) -> Vec<Input<'_>> {
+        let mut inputs = self.transitions.inputs();
+        inputs.extend(self.demonstrations.iter_mut().flat_map(Inputs::inputs));
+        inputs
+    }
+}
+
 /// A processor that learns from demonstrations, over samples that may have some. The layers below see them too.
 pub(crate) struct Imitator<P>(pub(crate) P);
 
@@ -77,6 +86,10 @@ where
 
     fn process(&self, state: &mut P::State, sample: Sample) -> Result<(Sample, Metrics)> {
         self.0.process(state, sample.for_imitation()?)
+    }
+
+    fn decisions(&self, state: &P::State) -> Option<Vec<bool>> {
+        self.0.decisions(state)
     }
 
     fn observe(&self, state: &P::State, observation: Tensor<3>) -> Tensor<3> {
@@ -109,6 +122,10 @@ impl<C: LearnerCore> LearnerCore for Adapted<C> {
     fn step_many(&self, state: &mut C::State, samples: Vec<Sample>) -> Result<Vec<StepOutput>> {
         let samples = samples.into_iter().map(self.adapt).collect::<Result<_>>()?;
         self.core.step_many(state, samples)
+    }
+
+    fn decisions(&self, state: &C::State) -> Option<Vec<bool>> {
+        self.core.decisions(state)
     }
 }
 
@@ -219,6 +236,10 @@ impl LearnerCore for Core {
     fn step_many(&self, state: &mut CoreState, samples: Vec<Sample>) -> Result<Vec<StepOutput>> {
         self.inner.erased_step_many(state, samples)
     }
+
+    fn decisions(&self, state: &CoreState) -> Option<Vec<bool>> {
+        self.inner.erased_decisions(state)
+    }
 }
 
 impl Act for Core {
@@ -277,6 +298,7 @@ trait ErasedCore: Send + Sync {
     fn erased_init(&self, seed: u64, device: &Device) -> Result<CoreState>;
     fn erased_step(&self, state: &mut CoreState, sample: Sample) -> Result<StepOutput>;
     fn erased_step_many(&self, state: &mut CoreState, samples: Vec<Sample>) -> Result<Vec<StepOutput>>;
+    fn erased_decisions(&self, state: &CoreState) -> Option<Vec<bool>>;
     fn shape(&self) -> Shape;
     fn erased_act(&self, state: &CoreState, observation: Tensor<3>, acting: Acting) -> Result<Tensor<3>>;
     fn erased_log_probability(
@@ -303,6 +325,10 @@ where
     fn erased_step_many(&self, state: &mut CoreState, samples: Vec<Sample>) -> Result<Vec<StepOutput>> {
         let own = state.0.as_any_mut().downcast_mut().ok_or_else(other_state)?;
         self.step_many(own, samples)
+    }
+
+    fn erased_decisions(&self, state: &CoreState) -> Option<Vec<bool>> {
+        self.decisions(state.0.as_any().downcast_ref()?)
     }
 
     fn shape(&self) -> Shape {

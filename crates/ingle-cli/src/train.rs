@@ -7,7 +7,7 @@ use ingle::envs::VectorEnvironment;
 use ingle::replay::Data;
 use ingle::replay::demonstrations::Demonstrations;
 use ingle::train::{Checkpoints, EpisodeStatistics, Observer, RunDirectory, StopReason, Summary};
-use ingle::{Checkpoint, CoreLearner, State, Trainer};
+use ingle::{Checkpoint, GraphLearner, GraphMode, State, Trainer};
 use serde_json::json;
 use toml::Value;
 
@@ -80,11 +80,11 @@ pub(crate) struct TrainJob<'a> {
 
 impl TrainJob<'_> {
     /// The run before its first step.
-    pub(crate) fn trainer(self, core: Core) -> Result<Trainer<CoreLearner<Core, Source>>, CliError> {
+    pub(crate) fn trainer(self, core: Core) -> Result<Trainer<GraphLearner<Core, Source>>, CliError> {
         let Self { config, device, environments, evaluation, demonstrations } = self;
         let shape = config.replay(sizes(&evaluation, demonstrations.as_ref())?, Data::Own);
         let source = Source::new(config, &shape, demonstrations.as_ref(), &device)?;
-        let learner = CoreLearner::new(core, source, config.seed.clone(), &device)?;
+        let learner = GraphLearner::new(core, source, config.seed.clone(), &device, config.graph)?;
         // The sampler has taken in what it draws.
         drop(demonstrations);
         let (settings, seeds) = (config.train.clone(), config.seed.clone());
@@ -117,7 +117,7 @@ impl TrainJob<'_> {
 }
 
 fn train(
-    trainer: &mut Trainer<CoreLearner<Core, Source>>,
+    trainer: &mut Trainer<GraphLearner<Core, Source>>,
     config: &RunConfig,
     directory: &RunDirectory,
 ) -> Result<Summary, CliError> {
@@ -144,7 +144,13 @@ fn train(
         let run = directory.path().to_owned();
         return Err(CliError::Stopped { signal, step: summary.env_steps, run });
     }
-    let state = &trainer.learner.state;
+    if config.graph != GraphMode::Off && summary.updates > 0 {
+        match trainer.learner.eager() {
+            Some(reason) => note(format_args!("ingle: the updates were eager ones: {reason}")),
+            None => note(format_args!("ingle: the updates were replayed")),
+        }
+    }
+    let state = trainer.learner.state();
     if let Some((best, episodes)) = summary.best().filter(|_| config.population > 1)
         && let Some(own) = state.member(best)
     {
@@ -158,7 +164,7 @@ fn train(
 
 /// Brings back the newest checkpoint that is whole.
 fn restore(
-    trainer: &mut Trainer<CoreLearner<Core, Source>>,
+    trainer: &mut Trainer<GraphLearner<Core, Source>>,
     config: &RunConfig,
     directory: &RunDirectory,
 ) -> Result<(), CliError> {
@@ -230,6 +236,7 @@ pub(crate) fn resolve(options: &TrainOptions, file: Option<&Path>) -> Result<Run
         ("environment.python", &options.python),
         ("device", &options.device),
         ("demonstrations.path", &options.data),
+        ("graph", &options.graph),
     ];
     given.extend(text.into_iter().filter_map(|(key, value)| Some((key, Value::from(value.as_deref()?)))));
     let numbers = [

@@ -61,6 +61,9 @@ pub enum Error {
     /// The device could not finish its work (lost, out of memory, ...).
     #[error("the device failed: {0}")]
     Execution(String),
+    /// Updates are to be replayed as graphs, and cannot be.
+    #[error("updates cannot be replayed as graphs: {0}; set the graph mode to auto or off")]
+    Graph(crate::Eager),
     /// A learner whose state lives elsewhere failed.
     #[error("external learner: {0}")]
     External(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -2,6 +2,7 @@
 
 use burn::tensor::{Device, Tensor};
 
+use crate::phase::Phase;
 use crate::processor::SampleProcessor;
 use crate::random::Seeds;
 use crate::sample::SameSample;
@@ -45,6 +46,15 @@ pub trait LearnerCore {
     /// If a sample does not fit. The updates before it have then been made, and no other: their number is not told.
     fn step_many(&self, state: &mut Self::State, samples: Vec<Self::Sample>) -> Result<Vec<StepOutput>> {
         samples.into_iter().map(|sample| self.step(state, sample)).collect()
+    }
+
+    /// What the host decides in the next update, by the state's counters: whether the actor's turn has come, whether the
+    /// targets follow. Two updates with the same decisions are the same program on the device, which
+    /// [`GraphLearner`](crate::GraphLearner) may capture once and replay. A rule without such decisions has an empty
+    /// list; the default, none, says that nobody has thought about it, and is never captured.
+    fn decisions(&self, state: &Self::State) -> Option<Vec<bool>> {
+        let _ = state;
+        None
     }
 }
 
@@ -257,7 +267,7 @@ pub struct CoreLearner<C: LearnerCore, S> {
 
 /// The state of a population whose members have these seeds. Member p of `core.init(s)` is the learner of `s + p`: for a
 /// list, the members are taken out of as many such states as it takes.
-fn initial<C: LearnerCore>(core: &C, seeds: &Seeds, device: &Device) -> Result<C::State> {
+pub(crate) fn initial<C: LearnerCore>(core: &C, seeds: &Seeds, device: &Device) -> Result<C::State> {
     let seeds = match seeds {
         Seeds::From(seed) => return core.init(*seed, device),
         Seeds::Each(seeds) => seeds,
@@ -305,7 +315,9 @@ where
     type Sample = C::Sample;
 
     fn step(&mut self) -> Result<StepOutput> {
+        let phase = Phase::Sampling.enter();
         let sample = C::Sample::same(self.sampler.sample()?);
+        drop(phase);
         let mut output = self.step_with(sample)?;
         hand_back(&mut self.sampler, &mut output)?;
         Ok(output)
@@ -315,7 +327,9 @@ where
     fn step_many(&mut self, count: usize) -> Result<Vec<StepOutput>> {
         let mut outputs = Vec::with_capacity(count);
         while outputs.len() < count {
+            let phase = Phase::Sampling.enter();
             let samples = self.sampler.sample_many(count - outputs.len())?;
+            drop(phase);
             if samples.is_empty() {
                 return Err(Error::Sample("the sampler handed out nothing".into()));
             }
@@ -438,6 +452,6 @@ impl<P: SampleProcessor, L: Policy, S> Policy for NestedLearner<P, L, S> {
 }
 
 /// Gives a sampler the feedback on the sample that it drew.
-fn hand_back<S: Sampler>(sampler: &mut S, output: &mut StepOutput) -> Result<()> {
+pub(crate) fn hand_back<S: Sampler>(sampler: &mut S, output: &mut StepOutput) -> Result<()> {
     output.feedback.take().map_or(Ok(()), |feedback| sampler.feedback(feedback))
 }

@@ -34,6 +34,7 @@
 pub mod bc;
 mod error;
 pub mod gradient;
+pub mod graph;
 pub mod guard;
 #[cfg(feature = "flex")]
 mod host;
@@ -43,6 +44,7 @@ mod metrics;
 pub mod n_step;
 pub mod network;
 pub mod optimiser;
+pub mod phase;
 pub mod pretraining;
 pub mod processor;
 pub mod random;
@@ -52,6 +54,7 @@ pub mod state;
 pub mod td3;
 
 pub use error::{Error, Result, Violations};
+pub use graph::{Eager, GraphLearner, GraphMode};
 pub use learner::{
     Act, Acting, CoreLearner, ExplicitNoise, Learner, LearnerCore, LogProbability, NestedLearner, Policy,
     Sampler,
@@ -61,5 +64,5 @@ pub use n_step::{DirectCore, NStep, NStepTransitions};
 pub use optimiser::PerMember;
 pub use processor::{Nested, NestedState, SampleProcessor};
 pub use random::Seeds;
-pub use sample::{ImitationSample, Rewarded, Transitions};
+pub use sample::{ImitationSample, Inputs, Rewarded, Transitions};
 pub use state::{Checkpoint, Record, RecordItem, State};

@@ -34,6 +34,10 @@ impl Metrics {
         self.0.iter().map(|(name, _)| *name)
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, &Tensor<1>)> {
+        self.0.iter().map(|(name, value)| (*name, value))
+    }
+
     /// Reads all metrics in one transaction: `(name, one value per member)`. Waits for the device.
     ///
     /// # Errors

@@ -54,6 +54,7 @@
 use burn::tensor::{Device, Tensor};
 
 use crate::learner::{Act, Acting, ExplicitNoise, LearnerCore, LogProbability};
+use crate::sample::{Input, Inputs};
 use crate::{Result, StepOutput, Transitions};
 
 /// A core that learns from the rewards of its transitions as they are, so that they may be n-step returns.
@@ -85,6 +86,12 @@ impl NStepTransitions {
     }
 }
 
+impl Inputs for NStepTransitions {
+    fn inputs(&mut self) -> Vec<Input<'_>> {
+        self.0.inputs()
+    }
+}
+
 /// A direct core that is given n-step returns. Its state is the core's own.
 #[derive(Debug, Clone)]
 pub struct NStep<C> {
@@ -106,6 +113,10 @@ impl<C: DirectCore> LearnerCore for NStep<C> {
 
     fn step_many(&self, state: &mut C::State, samples: Vec<NStepTransitions>) -> Result<Vec<StepOutput>> {
         self.direct.step_many(state, samples.into_iter().map(|sample| sample.0).collect())
+    }
+
+    fn decisions(&self, state: &C::State) -> Option<Vec<bool>> {
+        self.direct.decisions(state)
     }
 }
 

@@ -4,6 +4,7 @@ use burn::tensor::{Tensor, TensorCreationOptions, TensorData};
 use serde::{Deserialize, Serialize};
 
 use crate::guard::Guard;
+use crate::phase::Phase;
 use crate::state::{State, Visitor};
 
 /// Adam's constants (Kingma & Ba 2014, arXiv:1412.6980), with `PyTorch`'s rule and defaults:
@@ -62,6 +63,7 @@ impl Trainable {
     /// One Adam step on all parameters at once, for their gradient `[P, N]`. Members that the guard holds, or holds from
     /// here on because of this gradient, stay as they are.
     pub fn step(&mut self, adam: &Adam, gradient: Tensor<2>, guard: &mut Guard) {
+        let _phase = Phase::Optimiser.enter();
         let Adam { beta_1, beta_2, epsilon, max_gradient_norm } = *adam;
         guard.watch_gradient(&self.parameters, &gradient);
         let gradient = match max_gradient_norm {
@@ -109,6 +111,7 @@ impl State for Trainable {
 
 /// Polyak averaging of target parameters: `θ̄ ← (1 − τ)·θ̄ + τ·θ`, with τ `[P, 1]`. Members that the guard holds stay.
 pub fn polyak(target: &mut Tensor<2>, parameters: &Tensor<2>, tau: &Tensor<2>, guard: &Guard) {
+    let _phase = Phase::Averaging.enter();
     #[cfg(feature = "flex")]
     if crate::host::optimiser::average(target, parameters, tau, guard).is_some() {
         return;

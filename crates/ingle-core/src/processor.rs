@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use burn::tensor::{Device, Tensor};
 
 use crate::learner::{Act, Acting, ExplicitNoise, LearnerCore, LogProbability};
+use crate::phase::Phase;
 use crate::random::derive_seed;
 use crate::sample::SameSample;
 use crate::state::{State, Visitor};
@@ -39,6 +40,12 @@ pub trait SampleProcessor {
     /// # Errors
     /// If the sample does not fit; `state` is then as it was.
     fn process(&self, state: &mut Self::State, sample: Self::Sample) -> Result<(Self::Processed, Metrics)>;
+
+    /// As [`LearnerCore::decisions`].
+    fn decisions(&self, state: &Self::State) -> Option<Vec<bool>> {
+        let _ = state;
+        None
+    }
 
     /// What the policy below is to see of an observation `[P, B, O]` when it acts. The default changes nothing; a
     /// processor that changes observations changes them here alike.
@@ -103,6 +110,10 @@ where
 
     fn process(&self, (): &mut (), sample: S) -> Result<(T, Metrics)> {
         Ok(((self.function)(sample)?, Metrics::default()))
+    }
+
+    fn decisions(&self, (): &()) -> Option<Vec<bool>> {
+        Some(Vec::new())
     }
 }
 
@@ -184,6 +195,12 @@ where
             |direct, processed| self.direct.step(direct, C::Sample::same(processed)),
         )
     }
+
+    fn decisions(&self, state: &Self::State) -> Option<Vec<bool>> {
+        let mut decisions = self.processor.decisions(&state.processor)?;
+        decisions.extend(self.direct.decisions(&state.direct)?);
+        Some(decisions)
+    }
 }
 
 impl<P, C> ExplicitNoise for Nested<P, C>
@@ -218,7 +235,9 @@ fn both<P: Clone, C, T>(
     step: impl FnOnce(&mut C, T) -> Result<StepOutput>,
 ) -> Result<StepOutput> {
     let mut processor = state.processor.clone();
+    let phase = Phase::Processor.enter();
     let (processed, metrics) = process(&mut processor)?;
+    drop(phase);
     let mut output = step(&mut state.direct, processed)?;
     state.processor = processor;
     output.metrics.extend(metrics);

@@ -4,6 +4,8 @@
 //! makes results depend on who else draws. A [`RandomStream`] is a `ChaCha8` key with a stream number and a position;
 //! drawing moves the position and nothing else.
 
+use std::collections::VecDeque;
+
 use burn::tensor::{Tensor, TensorCreationOptions, TensorData};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -13,8 +15,37 @@ use serde::{Deserialize, Serialize};
 use crate::{Error, Result};
 
 /// A counter-based stream of random numbers (`ChaCha8`), saved as key, stream and position.
-#[derive(Debug, PartialEq)]
-pub struct RandomStream(ChaCha8Rng);
+#[derive(Debug)]
+pub struct RandomStream {
+    generator: ChaCha8Rng,
+    noise: Noise,
+}
+
+/// Where the noise tensors of a population come from, if this is its first member's stream.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Noise {
+    /// From the streams, drawn on the host and uploaded.
+    #[default]
+    Drawn,
+    /// From the streams too; what was drawn is noted.
+    Noted(Vec<Draw>),
+    /// From tensors that are on the device already, in the order in which they are asked for; the streams stay.
+    Given(VecDeque<Tensor<4>>),
+}
+
+/// One draw of noise: what from, and what it came to.
+#[derive(Debug, Clone)]
+pub(crate) struct Draw {
+    distribution: Distribution,
+    /// `[draws, P, rows, columns]`.
+    pub(crate) tensor: Tensor<4>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Distribution {
+    Normal,
+    Uniform,
+}
 
 /// Where a [`RandomStream`] stands: all that is needed to go on drawing the same numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +63,7 @@ impl RandomStream {
     pub fn new(seed: u64, stream: u64) -> Self {
         let mut generator = ChaCha8Rng::seed_from_u64(seed);
         generator.set_stream(stream);
-        Self(generator)
+        Self { generator, noise: Noise::Drawn }
     }
 
     /// Opens stream `stream` for each of `population` members: member p has the seed `seed + p`, so that it draws
@@ -43,7 +74,12 @@ impl RandomStream {
 
     /// Where the stream stands.
     pub fn position(&self) -> StreamPosition {
-        StreamPosition { key: self.0.get_seed(), stream: self.0.get_stream(), word: self.0.get_word_pos() }
+        let generator = &self.generator;
+        StreamPosition {
+            key: generator.get_seed(),
+            stream: generator.get_stream(),
+            word: generator.get_word_pos(),
+        }
     }
 
     /// Goes on from a saved position.
@@ -51,20 +87,25 @@ impl RandomStream {
         let mut generator = ChaCha8Rng::from_seed(position.key);
         generator.set_stream(position.stream);
         generator.set_word_pos(position.word);
-        Self(generator)
+        Self { generator, noise: Noise::Drawn }
+    }
+
+    /// Where the noise of the population that this stream is the first of comes from.
+    pub(crate) fn noise(&mut self) -> &mut Noise {
+        &mut self.noise
     }
 
     /// Fills `values` with standard normal draws.
     pub fn fill_normal(&mut self, values: &mut [f32]) {
         for value in values {
-            *value = self.0.sample(StandardNormal);
+            *value = self.generator.sample(StandardNormal);
         }
     }
 
     /// Fills `values` with uniform draws from `low..high`.
     pub fn fill_uniform(&mut self, low: f32, high: f32, values: &mut [f32]) {
         for value in values {
-            *value = low + (high - low) * self.0.random::<f32>();
+            *value = low + (high - low) * self.generator.random::<f32>();
         }
     }
 
@@ -73,7 +114,7 @@ impl RandomStream {
     /// # Panics
     /// If `bound` is 0.
     pub fn index(&mut self, bound: usize) -> usize {
-        self.0.random_range(0..bound)
+        self.generator.random_range(0..bound)
     }
 }
 
@@ -81,7 +122,14 @@ impl Clone for RandomStream {
     /// A second stream that draws the same numbers. `rand` leaves this out so that nobody does it by accident; a
     /// state is cloned on purpose.
     fn clone(&self) -> Self {
-        Self::at(self.position())
+        Self { noise: self.noise.clone(), ..Self::at(self.position()) }
+    }
+}
+
+impl PartialEq for RandomStream {
+    /// Whether both draw the same numbers.
+    fn eq(&self, other: &Self) -> bool {
+        self.generator == other.generator
     }
 }
 
@@ -165,16 +213,7 @@ pub fn normal_noise(
     columns: usize,
     options: &TensorCreationOptions,
 ) -> Tensor<4> {
-    let members = streams.len();
-    let block = rows * columns;
-    let mut values = vec![0.0; draws * members * block];
-    for draw in 0..draws {
-        for (member, stream) in streams.iter_mut().enumerate() {
-            let start = (draw * members + member) * block;
-            stream.fill_normal(&mut values[start..start + block]);
-        }
-    }
-    Tensor::from_data(TensorData::new(values, [draws, members, rows, columns]), options.clone())
+    noise(streams, Distribution::Normal, [draws, streams.len(), rows, columns], options)
 }
 
 /// Uniform noise `[P, rows, 1]` in `[0, 1)`, each member's share from its own stream.
@@ -183,11 +222,54 @@ pub fn uniform_noise(
     rows: usize,
     options: &TensorCreationOptions,
 ) -> Tensor<3> {
-    let mut values = vec![0.0; streams.len() * rows];
-    for (stream, member) in streams.iter_mut().zip(values.chunks_exact_mut(rows)) {
-        stream.fill_uniform(0.0, 1.0, member);
+    noise(streams, Distribution::Uniform, [1, streams.len(), rows, 1], options).squeeze_dim(0)
+}
+
+fn noise(
+    streams: &mut [RandomStream],
+    distribution: Distribution,
+    shape: [usize; 4],
+    options: &TensorCreationOptions,
+) -> Tensor<4> {
+    if let Some(Noise::Given(tensors)) = streams.first_mut().map(RandomStream::noise)
+        && let Some(tensor) = tensors.pop_front()
+    {
+        return tensor;
     }
-    Tensor::from_data(TensorData::new(values, [streams.len(), rows, 1]), options.clone())
+    let tensor = draw(streams, distribution, shape, options);
+    if let Some(Noise::Noted(draws)) = streams.first_mut().map(RandomStream::noise) {
+        draws.push(Draw { distribution, tensor: tensor.clone() });
+    }
+    tensor
+}
+
+fn draw(
+    streams: &mut [RandomStream],
+    distribution: Distribution,
+    shape: [usize; 4],
+    options: &TensorCreationOptions,
+) -> Tensor<4> {
+    let mut values = vec![0.0; shape.iter().product()];
+    let mut rest = values.as_mut_slice();
+    for _ in 0..shape[0] {
+        for stream in streams.iter_mut() {
+            let (member, tail) = std::mem::take(&mut rest).split_at_mut(shape[2] * shape[3]);
+            rest = tail;
+            match distribution {
+                Distribution::Normal => stream.fill_normal(member),
+                Distribution::Uniform => stream.fill_uniform(0.0, 1.0, member),
+            }
+        }
+    }
+    Tensor::from_data(TensorData::new(values, shape), options.clone())
+}
+
+impl Draw {
+    /// The next one of its kind.
+    pub(crate) fn again(&self, streams: &mut [RandomStream]) -> Tensor<4> {
+        let options = TensorCreationOptions::new(self.tensor.device()).with_dtype(self.tensor.dtype());
+        draw(streams, self.distribution, self.tensor.dims(), &options)
+    }
 }
 
 /// The seed of a layer that wraps another: the run's seed moved by a number made of the layer's name, so that adding a
@@ -219,6 +301,35 @@ mod tests {
         stream.fill_normal(&mut a);
         copy.fill_normal(&mut b);
         assert_eq!(a, b);
+    }
+
+    #[test]
+    fn noise_is_noted_drawn_again_and_given() {
+        let device = burn::tensor::Device::flex();
+        let options = TensorCreationOptions::new(device);
+        let read = |tensor: Tensor<4>| tensor.to_data();
+        let mut streams = RandomStream::population(3, 0, 2);
+        let mut plain = streams.clone();
+        *streams[0].noise() = Noise::Noted(Vec::new());
+        let first = normal_noise(&mut streams, 2, 3, 4, &options);
+        let shares = uniform_noise(&mut streams, 5, &options);
+        let Noise::Noted(draws) = std::mem::take(streams[0].noise()) else { panic!("nothing was noted") };
+        assert_eq!(draws.len(), 2);
+        assert_eq!(read(draws[0].tensor.clone()), read(first.clone()));
+        // Drawn again, the same streams give the same; the order of the numbers is that of the streams.
+        assert_eq!(read(draws[0].again(&mut plain)), read(first.clone()));
+        assert_eq!(
+            draws[1].again(&mut plain).to_data().as_slice::<f32>().unwrap(),
+            shares.to_data().as_slice::<f32>().unwrap()
+        );
+        assert_eq!(plain, streams);
+        // Given noise is handed out once, moves no stream, and survives a clone.
+        *streams[0].noise() = Noise::Given([first.clone()].into());
+        let mut streams = streams.clone();
+        assert_eq!(read(normal_noise(&mut streams, 2, 3, 4, &options)), read(first.clone()));
+        assert_eq!(plain, streams);
+        assert_ne!(read(normal_noise(&mut streams, 2, 3, 4, &options)), read(first));
+        assert_ne!(plain, streams);
     }
 
     #[test]

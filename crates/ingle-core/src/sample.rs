@@ -125,6 +125,51 @@ impl<S: Rewarded> Rewarded for ImitationSample<S> {
     }
 }
 
+/// One thing that a sample brings, shown by [`Inputs::inputs`].
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A tensor `[P, B]`.
+    Numbers(&'a mut Tensor<2>),
+    /// A tensor `[P, B, ·]`.
+    Rows(&'a mut Tensor<3>),
+    /// The keys of the rows, on the host.
+    Keys(&'a mut Option<Keys>),
+}
+
+/// A sample that shows everything that it brings, so that a captured update can be given another one
+/// ([`GraphLearner`](crate::GraphLearner)).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a sample that a captured update can be given",
+    note = "implement `Inputs`: show every tensor and all keys, always in the same order"
+)]
+pub trait Inputs: Clone {
+    /// Everything that the sample brings, always in the same order.
+    fn inputs(&mut self) -> Vec<Input<'_>>;
+}
+
+impl Inputs for Transitions {
+    fn inputs(&mut self) -> Vec<Input<'_>> {
+        let mut inputs = vec![
+            Input::Rows(&mut self.observation),
+            Input::Rows(&mut self.action),
+            Input::Numbers(&mut self.reward),
+            Input::Numbers(&mut self.discount),
+            Input::Rows(&mut self.next_observation),
+        ];
+        inputs.extend(self.importance_weight.as_mut().map(Input::Numbers));
+        inputs.push(Input::Keys(&mut self.keys));
+        inputs
+    }
+}
+
+impl<S: Inputs> Inputs for ImitationSample<S> {
+    fn inputs(&mut self) -> Vec<Input<'_>> {
+        let mut inputs = self.rl.inputs();
+        inputs.extend(self.demonstrations.inputs());
+        inputs
+    }
+}
+
 /// That what is handed on is what the next one learns from: true of every type and itself.
 ///
 /// The compiler then says in our words what does not fit, where a nest or a learner is put together from parts that

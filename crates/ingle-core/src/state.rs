@@ -254,6 +254,49 @@ enum Item {
     Counter(u64),
 }
 
+/// Passes over a state's tensors.
+pub(crate) fn each_tensor(state: &mut impl State, mut visit: impl FnMut(&str, &mut Tensor<2>)) {
+    let mut each = Each { tensor: &mut visit, streams: &mut |_| (), counter: &mut |_| () };
+    state.visit(&mut Visitor::new(&mut each, false));
+}
+
+/// Passes over a state's random streams.
+pub(crate) fn each_streams(state: &mut impl State, mut visit: impl FnMut(&mut Vec<RandomStream>)) {
+    let mut each = Each { tensor: &mut |_, _| (), streams: &mut visit, counter: &mut |_| () };
+    state.visit(&mut Visitor::new(&mut each, false));
+}
+
+/// Passes over a state's counters.
+pub(crate) fn each_counter(state: &mut impl State, mut visit: impl FnMut(&mut u64)) {
+    let mut each = Each { tensor: &mut |_, _| (), streams: &mut |_| (), counter: &mut visit };
+    state.visit(&mut Visitor::new(&mut each, false));
+}
+
+/// A function for each kind of item.
+struct Each<'a> {
+    tensor: &'a mut dyn FnMut(&str, &mut Tensor<2>),
+    streams: &'a mut dyn FnMut(&mut Vec<RandomStream>),
+    counter: &'a mut dyn FnMut(&mut u64),
+}
+
+impl Visit for Each<'_> {
+    fn tensor(&mut self, name: &str, value: &mut Tensor<2>) {
+        (self.tensor)(name, value);
+    }
+
+    fn streams(&mut self, _: &str, value: &mut Vec<RandomStream>) {
+        (self.streams)(value);
+    }
+
+    fn counter(&mut self, _: &str, value: &mut u64) {
+        (self.counter)(value);
+    }
+
+    fn data(&mut self, _: &str, _: &mut TensorData) {}
+
+    fn fail(&mut self, _: Error) {}
+}
+
 struct Saver {
     record: Record,
     failure: Option<Error>,

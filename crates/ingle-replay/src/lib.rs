@@ -42,7 +42,9 @@ mod storage;
 mod uniform;
 mod with_demonstrations;
 
-use ingle_core::{CoreLearner, Error, LearnerCore, NestedLearner, Result, SampleProcessor, Sampler};
+use ingle_core::{
+    CoreLearner, Error, GraphLearner, LearnerCore, NestedLearner, Result, SampleProcessor, Sampler,
+};
 
 pub use limiter::RateLimiter;
 pub use mixed::Mixed;
@@ -101,6 +103,20 @@ impl Insert for PrioritisedReplay {
 }
 
 impl<C: LearnerCore, S: Insert> Insert for CoreLearner<C, S> {
+    fn insert(&mut self, member: usize, rows: Rows<'_>) -> Result<()> {
+        self.sampler.insert(member, rows)
+    }
+
+    fn begin(&mut self) {
+        self.sampler.begin();
+    }
+
+    fn lag(&self) -> usize {
+        self.sampler.lag()
+    }
+}
+
+impl<C: LearnerCore, S: Insert> Insert for GraphLearner<C, S> {
     fn insert(&mut self, member: usize, rows: Rows<'_>) -> Result<()> {
         self.sampler.insert(member, rows)
     }

@@ -97,6 +97,7 @@
 #![forbid(unsafe_code)]
 
 pub mod device;
+pub mod kernels;
 
 pub use burn;
 pub use ingle_core::*;

@@ -86,6 +86,10 @@ impl<A: Actor> LearnerCore for Bc<A> {
         state.skipped.show(&mut metrics, "skipped_updates", "skipped_in_a_row");
         Ok(StepOutput { metrics, feedback: None })
     }
+
+    fn decisions(&self, _: &BcState) -> Option<Vec<bool>> {
+        Some(Vec::new())
+    }
 }
 
 impl<A: Actor> ExplicitNoise for Bc<A> {

@@ -8,6 +8,7 @@ use crate::guard::{Guard, Skipped};
 use crate::learner::{Act, Acting, ExplicitNoise, LearnerCore, LogProbability, check_acting};
 use crate::network::{Actor, Critic, MlpActor, MlpCritic};
 use crate::optimiser::{Adam, PerMember, Trainable, polyak};
+use crate::phase::Phase;
 use crate::random::{RandomStream, normal_noise};
 use crate::sample::{Expected, Transitions};
 use crate::{DirectCore, Error, Feedback, Metrics, Result, StepOutput};
@@ -78,19 +79,24 @@ impl<A: Actor, C: Critic> Sac<A, C> {
         let alpha = state.log_alpha.parameters.clone().exp();
 
         // 1. The target, from the target critics and the policy at the next observation.
+        let phase = Phase::Targets.enter();
         let next_policy =
             SquashedGaussian::new(self.actor.forward(&state.actor.parameters, next_observation.clone()));
         let (next_action, next_log_prob) = next_policy.sample_with_log_prob(noise.next);
         let next_value = self.critic.forward(&state.target_critic, next_observation, next_action);
         let target = loss::target(reward, discount, next_value, alpha.clone(), next_log_prob);
+        drop(phase);
 
         // 2. The critics.
+        let phase = Phase::Critics.enter();
         let (value, tape) = self.critic.record(&state.critic.parameters, observation.clone(), action);
         let critic_loss = loss::critic(value, target, importance_weight);
         let mut guard = Guard::new(&critic_loss.loss);
         state.critic.step(&self.adam, self.critic.gradient(tape, critic_loss.gradient), &mut guard);
+        drop(phase);
 
         // 3. The actor, through the updated critics, which are constants here.
+        let phase = Phase::Actor.enter();
         let (outputs, actor_tape) = self.actor.record(&state.actor.parameters, observation.clone());
         let (action, log_prob, action_tape) = SquashedGaussian::new(outputs).record(noise.current);
         let (value, critic_tape) = self.critic.record(&state.critic.parameters, observation, action);
@@ -116,6 +122,7 @@ impl<A: Actor, C: Critic> Sac<A, C> {
             state.log_alpha.step(&Adam { max_gradient_norm: None, ..self.adam }, gradient, &mut guard);
             metrics.push("temperature_loss", temperature_loss);
         }
+        drop(phase);
 
         // 5. The target critics.
         state.updates += 1;
@@ -171,6 +178,10 @@ impl<A: Actor, C: Critic> LearnerCore for Sac<A, C> {
             current: noise.narrow(0, 1, 1).squeeze_dim(0),
         };
         Ok(self.update(state, sample, noise))
+    }
+
+    fn decisions(&self, state: &SacState) -> Option<Vec<bool>> {
+        Some(vec![(state.updates + 1).is_multiple_of(self.config.target_update_interval)])
     }
 }
 

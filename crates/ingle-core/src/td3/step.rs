@@ -7,6 +7,7 @@ use crate::guard::{Guard, Skipped};
 use crate::learner::{Act, Acting, ExplicitNoise, LearnerCore, check_acting};
 use crate::network::{Actor, Critic, MlpActor, MlpCritic};
 use crate::optimiser::{Adam, PerMember, Trainable, polyak};
+use crate::phase::Phase;
 use crate::random::{RandomStream, normal_noise};
 use crate::sample::{Expected, Transitions};
 use crate::{DirectCore, Error, Feedback, Metrics, Result, StepOutput};
@@ -74,17 +75,21 @@ impl<A: Actor, C: Critic> Td3<A, C> {
             sample;
 
         // 1. The target, from the target critics at the target policy's smoothed action.
+        let phase = Phase::Targets.enter();
         let next_action = policy::action(self.actor.forward(&state.target_actor, next_observation.clone()));
         let next_action =
             policy::smooth(next_action, noise.next, state.target_noise.clone(), state.noise_clip.clone());
         let next_value = self.critic.forward(&state.target_critic, next_observation, next_action);
         let target = loss::target(reward, discount, next_value);
+        drop(phase);
 
         // 2. The critics.
+        let phase = Phase::Critics.enter();
         let (value, tape) = self.critic.record(&state.critic.parameters, observation.clone(), action.clone());
         let critic_loss = loss::critic(value, target, importance_weight);
         let mut guard = Guard::new(&critic_loss.loss);
         state.critic.step(&self.adam, self.critic.gradient(tape, critic_loss.gradient), &mut guard);
+        drop(phase);
 
         let mut metrics = Metrics::default();
         metrics.push("critic_loss", critic_loss.loss);
@@ -93,6 +98,7 @@ impl<A: Actor, C: Critic> Td3<A, C> {
         // 3. Every so often the actor, through the first critic, which is constant here; then the targets.
         state.updates += 1;
         if state.updates.is_multiple_of(self.config.policy_delay) {
+            let phase = Phase::Actor.enter();
             let (outputs, actor_tape) = self.actor.record(&state.actor.parameters, observation.clone());
             let proposed = policy::action(outputs);
             let (value, critic_tape) =
@@ -113,6 +119,7 @@ impl<A: Actor, C: Critic> Td3<A, C> {
             guard.watch(&actor_loss.loss);
             state.actor.step(&self.adam, self.actor.gradient(actor_tape, gradient), &mut guard);
             metrics.push("actor_loss", actor_loss.loss);
+            drop(phase);
             polyak(&mut state.target_critic, &state.critic.parameters, &state.tau, &guard);
             polyak(&mut state.target_actor, &state.actor.parameters, &state.tau, &guard);
         }
@@ -156,6 +163,10 @@ impl<A: Actor, C: Critic> LearnerCore for Td3<A, C> {
         let options = TensorCreationOptions::new(parameters.device()).with_dtype(parameters.dtype());
         let noise = normal_noise(&mut state.noise, 1, batch, self.critic.action_size(), &options);
         Ok(self.update(state, sample, Td3Noise { next: noise.squeeze_dim(0) }))
+    }
+
+    fn decisions(&self, state: &Td3State) -> Option<Vec<bool>> {
+        Some(vec![(state.updates + 1).is_multiple_of(self.config.policy_delay)])
     }
 }
 

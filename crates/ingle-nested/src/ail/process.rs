@@ -236,6 +236,10 @@ impl<S: Rewarded> SampleProcessor for Ail<S> {
         });
         self.update(state, sample, &AilNoise { interpolation })
     }
+
+    fn decisions(&self, state: &AilState) -> Option<Vec<bool>> {
+        Some(vec![self.learns(state)])
+    }
 }
 
 impl<S: Rewarded> ExplicitProcessNoise for Ail<S> {

@@ -187,6 +187,10 @@ impl<C: LogProbability<Sample: Rewarded>> LearnerCore for Airl<C> {
     fn step(&self, state: &mut Self::State, sample: Self::Sample) -> Result<StepOutput> {
         self.both(state, sample, |direct, sample| self.direct.step(direct, sample))
     }
+
+    fn decisions(&self, state: &Self::State) -> Option<Vec<bool>> {
+        self.direct.decisions(&state.direct)
+    }
 }
 
 impl<C: LogProbability<Sample: Rewarded> + ExplicitNoise> ExplicitNoise for Airl<C> {

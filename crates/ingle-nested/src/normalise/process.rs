@@ -66,6 +66,10 @@ impl<S: Rewarded> SampleProcessor for Normalise<S> {
     fn observe(&self, state: &RunningMoments, observation: Tensor<3>) -> Tensor<3> {
         state.whiten(observation, self.config.clip)
     }
+
+    fn decisions(&self, _: &RunningMoments) -> Option<Vec<bool>> {
+        Some(Vec::new())
+    }
 }
 
 impl<S: Rewarded> ExplicitProcessNoise for Normalise<S> {

@@ -119,6 +119,10 @@ impl<S: Rewarded> SampleProcessor for Rnd<S> {
         let reward = intrinsic * state.intrinsic.clone() + extrinsic * state.extrinsic.clone();
         Ok((sample.with_reward(reward), metrics))
     }
+
+    fn decisions(&self, _: &RndState) -> Option<Vec<bool>> {
+        Some(Vec::new())
+    }
 }
 
 impl<S: Rewarded> ExplicitProcessNoise for Rnd<S> {

@@ -78,6 +78,10 @@ impl<S: Rewarded> SampleProcessor for Scale<S> {
         metrics.push("scaled_reward", reward.clone().mean_dim(1).flatten::<1>(0, 1));
         Ok((sample.with_reward(reward), metrics))
     }
+
+    fn decisions(&self, _: &ScaleState) -> Option<Vec<bool>> {
+        Some(Vec::new())
+    }
 }
 
 impl<S: Rewarded> ExplicitProcessNoise for Scale<S> {

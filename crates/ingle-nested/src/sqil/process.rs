@@ -65,6 +65,10 @@ impl<S: Rewarded> SampleProcessor for Sqil<S> {
         let demonstrations = Transitions { reward: demonstrations.reward.ones_like(), ..demonstrations };
         Ok((rl.with_transitions(own.join(demonstrations, expected)?), Metrics::default()))
     }
+
+    fn decisions(&self, (): &()) -> Option<Vec<bool>> {
+        Some(Vec::new())
+    }
 }
 
 impl<S: Rewarded> ExplicitProcessNoise for Sqil<S> {

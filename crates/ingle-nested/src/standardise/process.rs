@@ -67,6 +67,10 @@ impl<S: Rewarded> SampleProcessor for Standardise<S> {
         Ok((processed, Metrics::default()))
     }
 
+    fn decisions(&self, _: &StandardiseState) -> Option<Vec<bool>> {
+        Some(Vec::new())
+    }
+
     fn observe(&self, state: &StandardiseState, observation: Tensor<3>) -> Tensor<3> {
         (observation - state.mean.clone().unsqueeze_dim(1)) / state.deviation.clone().unsqueeze_dim(1)
     }

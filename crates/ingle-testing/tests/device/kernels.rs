@@ -1,0 +1,62 @@
+//! How many kernels an update launches on a GPU, counted on software Vulkan.
+
+use burn::tensor::{DType, Device};
+use ingle::nested::ail::AilConfig;
+use ingle::nested::rnd::RndConfig;
+use ingle::sac::SacConfig;
+use ingle::td3::Td3Config;
+use ingle::{LearnerCore, Nested};
+use ingle_testing::report;
+use ingle_testing::sample::{Sizes, TestSample};
+
+use crate::alone;
+
+/// Sizes whose slices begin at multiples of 256 bytes, as those of width 256 do: such slices are views, others are copied.
+const SIZES: Sizes = Sizes { population: 1, batch: 64, observation: 17, action: 6 };
+const HIDDEN: [usize; 2] = [64, 64];
+/// Delays and intervals come round in them.
+const UPDATES: u64 = 12;
+
+fn kernels_of_an_update<C>(name: &str, core: &C, most: f64, device: &Device)
+where
+    C: LearnerCore<Sample: TestSample>,
+{
+    let mut state = core.init(0, device).unwrap();
+    let mut samples: Vec<C::Sample> =
+        (0..2 * UPDATES).map(|seed| C::Sample::random(SIZES, seed, DType::F32, device)).collect();
+    // Fusion looks for its plan in the first ones.
+    for sample in samples.drain(..UPDATES as usize) {
+        core.step(&mut state, sample).unwrap();
+    }
+    let mut updates = || {
+        for sample in samples.drain(..) {
+            core.step(&mut state, sample).unwrap();
+        }
+    };
+    let ((), kernels) = ingle::kernels::count(device, &mut updates).unwrap();
+    let kernels = kernels.expect("a device that launches kernels");
+    let each = kernels.total() as f64 / UPDATES as f64;
+    report(&format!("kernels of an update of {name}: {each:.1}, at most {most}"));
+    if std::env::var_os("INGLE_KERNELS").is_some() {
+        for (kernel, count) in &kernels.0 {
+            report(&format!("{:8.2} {kernel}", *count as f64 / UPDATES as f64));
+        }
+    }
+    assert!(each <= most, "{name}: {each} kernels in an update, at most {most} expected: {:#?}", kernels.0);
+}
+
+#[test]
+fn an_update_launches_few_kernels() {
+    let flex = ingle::device::open("flex").unwrap();
+    assert!(ingle::kernels::count(&flex, || ()).unwrap().1.is_none(), "a CPU launches none");
+
+    let Some((device, _alone)) = alone("kernels of an update") else { return };
+    let sac = || SacConfig { hidden: HIDDEN.into(), ..SacConfig::default() }.init(17, 6).unwrap();
+    let td3 = || Td3Config { hidden: HIDDEN.into(), ..Td3Config::default() }.init(17, 6).unwrap();
+    let rnd = RndConfig { hidden: HIDDEN.into(), ..RndConfig::default() }.init(17).unwrap();
+    let ail = AilConfig { hidden: HIDDEN.into(), ..AilConfig::default() }.init(17, 6).unwrap();
+    kernels_of_an_update("sac", &sac(), 145.0, &device);
+    kernels_of_an_update("td3", &td3(), 95.0, &device);
+    kernels_of_an_update("rnd+sac", &Nested { processor: rnd, direct: sac() }, 220.0, &device);
+    kernels_of_an_update("ail+td3", &Nested { processor: ail, direct: td3() }, 165.0, &device);
+}

@@ -337,7 +337,7 @@ fn what_does_not_fit_is_refused() {
         ..config()
     };
     match bad.validate() {
-        Err(Error::Config(problems)) => assert_eq!(problems.len(), 8, "{problems:?}"),
+        Err(Error::Config(problems)) => assert_eq!(problems.len(), 9, "{problems:?}"),
         other => panic!("{other:?}"),
     }
 }

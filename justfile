@@ -92,6 +92,12 @@ results:
 learning experiment *seeds:
     benches/results/run.sh {{experiment}} {{seeds}}
 
+# SAC and TD3 beside Stable-Baselines3 and SBX: the first table of docs/results.md (needs a Python with
+# benches/peers/requirements.txt). What is finished is not trained again; `just beside PYTHON --jobs 2` runs two at once.
+beside python="python3" *options:
+    cargo build --release
+    {{python}} benches/results/beside.py {{options}}
+
 # Learning offline from the episodes that come with ingle: the returns of docs/demonstrations.md.
 offline:
     for learner in td3bc bc; do for seed in 0 1 2 3 4; do cargo run --release --quiet -- train $learner --data demonstrations/pendulum.safetensors --env pendulum --seed $seed --threads 1 --run runs/offline/$learner-$seed --json 2>/dev/null | tail -n 1; done; done

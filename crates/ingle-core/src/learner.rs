@@ -315,9 +315,7 @@ where
     type Sample = C::Sample;
 
     fn step(&mut self) -> Result<StepOutput> {
-        let phase = Phase::Sampling.enter();
-        let sample = C::Sample::same(self.sampler.sample()?);
-        drop(phase);
+        let sample = draw(&mut self.sampler)?;
         let mut output = self.step_with(sample)?;
         hand_back(&mut self.sampler, &mut output)?;
         Ok(output)
@@ -327,13 +325,7 @@ where
     fn step_many(&mut self, count: usize) -> Result<Vec<StepOutput>> {
         let mut outputs = Vec::with_capacity(count);
         while outputs.len() < count {
-            let phase = Phase::Sampling.enter();
-            let samples = self.sampler.sample_many(count - outputs.len())?;
-            drop(phase);
-            if samples.is_empty() {
-                return Err(Error::Sample("the sampler handed out nothing".into()));
-            }
-            let samples = samples.into_iter().map(C::Sample::same).collect();
+            let samples = draw_many(&mut self.sampler, count - outputs.len())?;
             let mut made = self.core.step_many(&mut self.state, samples)?;
             self.updates += made.len() as u64;
             made.iter_mut().try_for_each(|output| hand_back(&mut self.sampler, output))?;
@@ -404,7 +396,7 @@ where
     type Sample = P::Sample;
 
     fn step(&mut self) -> Result<StepOutput> {
-        let sample = P::Sample::same(self.sampler.sample()?);
+        let sample = draw(&mut self.sampler)?;
         let mut output = self.step_with(sample)?;
         hand_back(&mut self.sampler, &mut output)?;
         Ok(output)
@@ -449,6 +441,25 @@ impl<P: SampleProcessor, L: Policy, S> Policy for NestedLearner<P, L, S> {
     fn act(&self, observation: Tensor<3>, acting: Acting) -> Result<Tensor<3>> {
         self.direct.act(self.processor.observe(&self.state, observation), acting)
     }
+}
+
+/// A sampler's next sample.
+pub(crate) fn draw<S: Sampler, T: SameSample<S::Sample>>(sampler: &mut S) -> Result<T> {
+    let _phase = Phase::Sampling.enter();
+    sampler.sample().map(T::same)
+}
+
+/// A sampler's next samples: up to `count`, at least one.
+pub(crate) fn draw_many<S: Sampler, T: SameSample<S::Sample>>(
+    sampler: &mut S,
+    count: usize,
+) -> Result<Vec<T>> {
+    let _phase = Phase::Sampling.enter();
+    let samples = sampler.sample_many(count)?;
+    if samples.is_empty() {
+        return Err(Error::Sample("the sampler handed out nothing".into()));
+    }
+    Ok(samples.into_iter().map(T::same).collect())
 }
 
 /// Gives a sampler the feedback on the sample that it drew.

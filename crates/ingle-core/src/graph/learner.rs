@@ -6,8 +6,9 @@ use burn::tensor::{Device, Tensor};
 
 use super::program::{Kind, Program, Resident, copied};
 use super::{Eager, GraphMode};
-use crate::learner::{Act, Acting, Learner, LearnerCore, Policy, Sampler, hand_back, initial};
-use crate::phase::Phase;
+use crate::learner::{
+    Act, Acting, Learner, LearnerCore, Policy, Sampler, draw, draw_many, hand_back, initial,
+};
 use crate::random::Seeds;
 use crate::sample::{Inputs, SameSample};
 use crate::state::{Checkpoint, State, Visitor};
@@ -203,9 +204,7 @@ where
     type Sample = C::Sample;
 
     fn step(&mut self) -> Result<StepOutput> {
-        let phase = Phase::Sampling.enter();
-        let sample = C::Sample::same(self.sampler.sample()?);
-        drop(phase);
+        let sample = draw(&mut self.sampler)?;
         let mut output = self.step_with(sample)?;
         hand_back(&mut self.sampler, &mut output)?;
         Ok(output)
@@ -215,17 +214,11 @@ where
     fn step_many(&mut self, count: usize) -> Result<Vec<StepOutput>> {
         let mut outputs = Vec::with_capacity(count);
         while outputs.len() < count {
-            let phase = Phase::Sampling.enter();
-            let samples = self.sampler.sample_many(count - outputs.len())?;
-            drop(phase);
-            if samples.is_empty() {
-                return Err(Error::Sample("the sampler handed out nothing".into()));
-            }
-            let samples = samples.into_iter().map(C::Sample::same);
+            let samples: Vec<C::Sample> = draw_many(&mut self.sampler, count - outputs.len())?;
             let mut made = if self.given_up && self.mode != GraphMode::On {
-                self.core.step_many(&mut self.state.lock(), samples.collect())?
+                self.core.step_many(&mut self.state.lock(), samples)?
             } else {
-                samples.map(|sample| self.update(sample)).collect::<Result<Vec<_>>>()?
+                samples.into_iter().map(|sample| self.update(sample)).collect::<Result<Vec<_>>>()?
             };
             self.updates += made.len() as u64;
             made.iter_mut().try_for_each(|output| hand_back(&mut self.sampler, output))?;

@@ -133,9 +133,11 @@ pub(super) fn give_back<T: Real>(buffer: Vec<T>) {
     });
 }
 
+/// How many sums a sum is made of; their number is part of the result's last bits.
+const LANES: usize = 16;
+
 /// The sum of all values, in several lanes.
 pub(super) fn sum<T: Real>(values: &[T]) -> T {
-    const LANES: usize = 16;
     let mut lanes = [T::ZERO; LANES];
     let (head, tail) = values.as_chunks::<LANES>();
     for values in head {
@@ -206,7 +208,6 @@ vectorised! {
 vectorised! {
     /// Each row's inner product with a vector.
     pub(super) fn dots<T: Real>(out: &mut [T], rows: &[T], vector: &[T]) {
-        const LANES: usize = 16;
         for (out, row) in out.iter_mut().zip(rows.chunks_exact(vector.len())) {
             let mut lanes = [T::ZERO; LANES];
             let (head, tail) = row.as_chunks::<LANES>();
@@ -319,13 +320,13 @@ vectorised! {
     }
 }
 
-/// How many sums [`add_squares`] takes side by side.
-pub(super) const LANES: usize = 32;
+/// How many sums [`add_squares`] takes side by side: enough to hide how long an addition takes.
+pub(super) const SQUARES: usize = 32;
 
 vectorised! {
     /// Adds the squares of values to sums, in turn.
-    pub(super) fn add_squares<T: Real>(sums: &mut [T; LANES], values: &[T]) {
-        let (whole, rest) = values.as_chunks::<LANES>();
+    pub(super) fn add_squares<T: Real>(sums: &mut [T; SQUARES], values: &[T]) {
+        let (whole, rest) = values.as_chunks::<SQUARES>();
         for values in whole {
             for (sum, value) in sums.iter_mut().zip(values) {
                 *sum += *value * *value;

@@ -1,22 +1,11 @@
 //! The targets and losses of SAC and TD3 in one pass each, over values `[P, K, B]`.
 
-use burn::tensor::{DType, Tensor};
+use burn::tensor::Tensor;
 
 use super::kernels::{Real, sum};
 use super::{Values, tensor};
 use crate::loss::ValueLoss;
 use crate::sac::loss::ActorLoss;
-
-/// Calls the function of the tensor's float type; `None` for others.
-macro_rules! by_type {
-    ($tensor:expr, $function:ident($($argument:expr),*)) => {
-        match $tensor.dtype() {
-            DType::F32 => $function::<f32>($($argument),*),
-            DType::F64 => $function::<f64>($($argument),*),
-            _ => None,
-        }
-    };
-}
 
 /// `R + discount · (min_k Q_k − α · log π)`, with `(α, log π)` as entropy; `[P, B]`.
 pub(crate) fn target(

@@ -1,6 +1,6 @@
 //! The policies' heads, element by element, in a pass or two.
 
-use burn::tensor::{DType, Tensor};
+use burn::tensor::Tensor;
 
 use super::kernels::{self, Real, give_back, take};
 use super::{Values, tensor};
@@ -12,11 +12,7 @@ pub(crate) fn squash(
     noise: &Tensor<3>,
     bounds: (f64, f64),
 ) -> Option<(Tensor<3>, Tensor<2>, Tensor<3>)> {
-    match outputs.dtype() {
-        DType::F32 => squash_as::<f32>(outputs, noise, bounds),
-        DType::F64 => squash_as::<f64>(outputs, noise, bounds),
-        _ => None,
-    }
+    by_type!(outputs, squash_as(outputs, noise, bounds))
 }
 
 fn squash_as<T: Real>(
@@ -58,11 +54,7 @@ pub(crate) fn squash_gradient(
     bounds: (f64, f64),
 ) -> Option<Tensor<3>> {
     let tensors = [outputs, action, spread, action_gradient];
-    match outputs.dtype() {
-        DType::F32 => squash_gradient_as::<f32>(tensors, log_prob_gradient, bounds),
-        DType::F64 => squash_gradient_as::<f64>(tensors, log_prob_gradient, bounds),
-        _ => None,
-    }
+    by_type!(outputs, squash_gradient_as(tensors, log_prob_gradient, bounds))
 }
 
 fn squash_gradient_as<T: Real>(
@@ -111,9 +103,5 @@ pub(crate) fn tanh(values: &Tensor<3>) -> Option<Tensor<3>> {
         kernels::tanh(&mut values);
         Some(tensor(values, tensor_of.dims()))
     }
-    match values.dtype() {
-        DType::F32 => of::<f32>(values),
-        DType::F64 => of::<f64>(values),
-        _ => None,
-    }
+    by_type!(values, of(values))
 }

@@ -286,13 +286,7 @@ impl<M: CriticModule> Critic for ModuleCritic<M> {
         observation: Tensor<3>,
         action: Tensor<3>,
     ) -> (Tensor<3>, ModuleTape) {
-        let observation = observation.autodiff();
-        let action = action.autodiff().require_grad();
-        let (values, leaves) = self.copies.run_recorded(parameters, |module, p| {
-            module.forward(of_member(&observation, p), of_member(&action, p))
-        });
-        let output = stack(values, parameters);
-        (output.clone().without_autodiff(), ModuleTape { output, leaves, action: Some(action) })
+        record(parameters, observation, action, |critic| self.copies.run_recorded(parameters, critic))
     }
 
     fn record_first(
@@ -301,13 +295,9 @@ impl<M: CriticModule> Critic for ModuleCritic<M> {
         observation: Tensor<3>,
         action: Tensor<3>,
     ) -> (Tensor<3>, ModuleTape) {
-        let observation = observation.autodiff();
-        let action = action.autodiff().require_grad();
-        let values = self.copies.run(parameters, 1, Tensor::autodiff, |module, p| {
-            module.forward(of_member(&observation, p), of_member(&action, p))
-        });
-        let output = stack(values, parameters);
-        (output.clone().without_autodiff(), ModuleTape { output, leaves: Vec::new(), action: Some(action) })
+        record(parameters, observation, action, |critic| {
+            (self.copies.run(parameters, 1, Tensor::autodiff, critic), Vec::new())
+        })
     }
 
     fn gradient(&self, tape: ModuleTape, value: Tensor<3>) -> Tensor<2> {
@@ -319,6 +309,23 @@ impl<M: CriticModule> Critic for ModuleCritic<M> {
         let action = tape.action.expect("a critic's tape has the action that it was recorded with");
         action.grad(&gradients).unwrap_or_else(|| action.without_autodiff().zeros_like())
     }
+}
+
+/// What `run` makes of a critic that tracks the action, and the tape.
+fn record<M: CriticModule>(
+    parameters: &Tensor<2>,
+    observation: Tensor<3>,
+    action: Tensor<3>,
+    run: impl FnOnce(&dyn Fn(&M, usize) -> Tensor<2>) -> (Vec<Tensor<2>>, Vec<Vec<Tensor<1>>>),
+) -> (Tensor<3>, ModuleTape) {
+    let observation = observation.autodiff();
+    let action = action.autodiff().require_grad();
+    let critic = |module: &M, member: usize| {
+        module.forward(of_member(&observation, member), of_member(&action, member))
+    };
+    let (values, leaves) = run(&critic);
+    let output = stack(values, parameters);
+    (output.clone().without_autodiff(), ModuleTape { output, leaves, action: Some(action) })
 }
 
 /// Values `[B, 1]` of each member's critics, put together to `[P, K, B]`.

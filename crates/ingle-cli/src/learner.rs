@@ -1,6 +1,7 @@
 //! Learners by name: processors outermost first, then the direct core, joined by `+`.
 
 use ingle::bc::BcConfig;
+use ingle::burn::tensor::Device;
 use ingle::envs::VectorEnvironment;
 use ingle::nested::ail::AilConfig;
 use ingle::nested::airl::AirlConfig;
@@ -220,6 +221,19 @@ pub(crate) fn core(config: &RunConfig, sizes: Sizes) -> Result<Core, CliError> {
         .rev()
         .try_fold(direct, |inner, processor| config.layers.nest(processor, sizes, inner))?;
     Ok(core)
+}
+
+/// The learner of a configuration as it is stepped on this device: the members of a population one by one on flex, all in
+/// each operation elsewhere.
+pub(crate) fn stepped(config: &RunConfig, sizes: Sizes, device: &Device) -> Result<Core, CliError> {
+    let all = core(config, sizes)?;
+    #[cfg(feature = "flex")]
+    if config.population > 1 && *device == Device::flex() {
+        return Ok(all.side_by_side(core(&crate::members::Members::of(config)?.alone(0)?, sizes)?)?);
+    }
+    #[cfg(not(feature = "flex"))]
+    let _ = device;
+    Ok(all)
 }
 
 #[cfg(test)]

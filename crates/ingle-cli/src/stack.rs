@@ -206,6 +206,16 @@ impl Core {
         Self { inner: Box::new(Adapted { core, adapt, density: C::log_probability }), has_density: true }
     }
 
+    /// A population's core whose members are stepped one by one, each on a thread, by the core of a single member.
+    ///
+    /// # Errors
+    /// If the other core is not that of a member.
+    #[cfg(feature = "flex")]
+    pub(crate) fn side_by_side(self, one: Self) -> Result<Self> {
+        let has_density = self.has_density;
+        Ok(Self { inner: Box::new(ingle::SideBySide::new(self, one)?), has_density })
+    }
+
     /// This core, for a layer that needs the log-probability of its policy.
     ///
     /// # Errors

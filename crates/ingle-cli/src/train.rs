@@ -44,7 +44,7 @@ pub(crate) fn run(options: &TrainOptions) -> Result<(), CliError> {
     let demonstrations = source::demonstrations(&mut config, evaluation.first().map(Box::as_ref))?;
     let sizes = sizes(&evaluation, demonstrations.as_ref())?;
     memory::check(&config, sizes)?;
-    let core = learner::core(&config, sizes)?;
+    let core = learner::stepped(&config, sizes, &device)?;
     let job = TrainJob { config: &config, device, environments, evaluation, demonstrations };
     let (summary, path) = in_pool(options.threads, || job.run(core, place))?;
     report(&summary, &config, &path, options.json)

@@ -50,6 +50,8 @@ pub mod processor;
 pub mod random;
 pub mod sac;
 pub mod sample;
+#[cfg(feature = "flex")]
+mod side_by_side;
 pub mod state;
 pub mod td3;
 
@@ -65,4 +67,6 @@ pub use optimiser::PerMember;
 pub use processor::{Nested, NestedState, SampleProcessor};
 pub use random::Seeds;
 pub use sample::{ImitationSample, Inputs, Rewarded, Transitions};
+#[cfg(feature = "flex")]
+pub use side_by_side::{Members, SideBySide};
 pub use state::{Checkpoint, Record, RecordItem, State};

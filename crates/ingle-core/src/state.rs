@@ -272,6 +272,15 @@ pub(crate) fn each_counter(state: &mut impl State, mut visit: impl FnMut(&mut u6
     state.visit(&mut Visitor::new(&mut each, false));
 }
 
+/// P, by the first item that has a population axis; none if no item has.
+#[cfg(feature = "flex")]
+pub(crate) fn population(state: &mut impl State) -> Option<usize> {
+    let mut population = None;
+    each_streams(state, |streams| population = population.or(Some(streams.len())));
+    each_tensor(state, |_, tensor| population = population.or(Some(tensor.dims()[0])));
+    population
+}
+
 /// A function for each kind of item.
 struct Each<'a> {
     tensor: &'a mut dyn FnMut(&str, &mut Tensor<2>),

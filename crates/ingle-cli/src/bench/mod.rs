@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ingle::burn::tensor::{Device, Tensor};
 use ingle::random::RandomStream;
 use ingle::replay::{Data, Insert, Rows, UniformReplay};
-use ingle::{Eager, GraphLearner, Learner};
+use ingle::{Eager, GraphLearner, Learner, Policy};
 use serde_json::json;
 use toml::Value;
 
@@ -398,7 +398,7 @@ impl Bench {
             None => None,
         };
         let source = Source { replay, demonstrations };
-        let core = learner::core(config, SIZES)?;
+        let core = learner::stepped(config, SIZES, device)?;
         let learner = GraphLearner::new(core, source, 0, device, config.graph)?;
         let updates_per_call = usize::try_from(config.train.updates_per_call).unwrap_or(usize::MAX);
         Ok(Self { learner, updates_per_call })
@@ -443,13 +443,18 @@ impl Bench {
     fn phases(&mut self, seconds: f64, wait: Option<&Device>) -> Result<Phases, CliError> {
         let mut updates = 0;
         let start = Instant::now();
-        let (result, mut phases) = phases::timed(wait, || -> Result<(), CliError> {
-            while start.elapsed() < Duration::from_secs_f64(seconds) || updates == 0 {
-                updates += self.learner.step_many(self.updates_per_call)?.len() as u32;
-            }
-            Ok(())
-        });
-        result?;
+        let population = self.learner.population();
+        let mut work = || {
+            let (result, phases) = phases::timed(wait, || -> Result<(), CliError> {
+                while start.elapsed() < Duration::from_secs_f64(seconds) || updates == 0 {
+                    updates += self.learner.step_many(self.updates_per_call)?.len() as u32;
+                }
+                Ok(())
+            });
+            result.map(|()| phases)
+        };
+        // Members that are stepped side by side would be in several phases at once.
+        let mut phases = if wait.is_none() && population > 1 { in_pool(Some(1), work) } else { work() }?;
         let known: f64 = phases.0.values().sum();
         phases.0.insert("other", start.elapsed().as_secs_f64() - known);
         phases.0.values_mut().for_each(|time| *time /= f64::from(updates));

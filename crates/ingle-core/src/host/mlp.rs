@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::kernels::{self, Real, give_back, take};
 use super::product::{Finish, Matrix, product};
-use super::{Values, tensor};
+use super::{Values, tensor, threads};
 use crate::network::Mlp;
 
 /// The smallest number of multiplications that pays for a second thread.
@@ -116,7 +116,7 @@ impl<'a> Pass<'a> {
         if !self.is_large() {
             return 1;
         }
-        let cuts = rayon::current_num_threads().div_ceil(self.networks()).min(self.batch);
+        let cuts = threads::count().div_ceil(self.networks()).min(self.batch);
         let narrowest = self.mlp.sizes()[1..self.layers()].iter().min().copied().unwrap_or(0);
         if narrowest * self.batch.div_ceil(cuts) > SMALL_PRODUCT { cuts } else { 1 }
     }
@@ -164,7 +164,7 @@ impl<'a> Pass<'a> {
 
     /// Runs a task for every item, side by side if that pays. What a task computes does not depend on which.
     fn each<I: Send>(&self, items: Vec<I>, task: impl Fn(I) + Sync + Send) {
-        if items.len() > 1 && self.is_large() && rayon::current_num_threads() > 1 {
+        if items.len() > 1 && self.is_large() && threads::count() > 1 {
             items.into_par_iter().for_each(task);
         } else {
             items.into_iter().for_each(task);
@@ -404,11 +404,7 @@ struct Weights<'v, T> {
 
 /// The outputs `[P, K, B, out]` of a network on a host device.
 pub(crate) fn forward(mlp: &Mlp, parameters: &Tensor<2>, input: &Tensor<4>) -> Option<Tensor<4>> {
-    match parameters.dtype() {
-        DType::F32 => forward_as::<f32>(mlp, parameters, input),
-        DType::F64 => forward_as::<f64>(mlp, parameters, input),
-        _ => None,
-    }
+    by_type!(parameters, forward_as(mlp, parameters, input))
 }
 
 fn forward_as<T: Real>(mlp: &Mlp, parameters: &Tensor<2>, input: &Tensor<4>) -> Option<Tensor<4>> {

@@ -6,6 +6,17 @@
 //! ([`policy`]), which at small widths would otherwise be most of an update. On every other device these functions hand `None` back, and the callers'
 //! tensor operations do the same work.
 
+/// Calls a function of a tensor's float type; `None` for other types.
+macro_rules! by_type {
+    ($tensor:expr, $function:ident($($argument:expr),* $(,)?)) => {
+        match $tensor.dtype() {
+            burn::tensor::DType::F32 => $function::<f32>($($argument),*),
+            burn::tensor::DType::F64 => $function::<f64>($($argument),*),
+            _ => None,
+        }
+    };
+}
+
 mod elementary;
 mod kernels;
 pub(crate) mod loss;
@@ -13,6 +24,7 @@ pub(crate) mod mlp;
 pub(crate) mod optimiser;
 pub(crate) mod policy;
 mod product;
+pub(crate) mod threads;
 
 use burn::tensor::{DType, Tensor, TensorData};
 use burn_flex::{Flex, FlexTensor};
@@ -29,11 +41,13 @@ impl Values {
             return None;
         }
         let tensor = tensor.clone().try_into_primitive::<Flex>().ok()?;
-        Some(Self(tensor.to_contiguous()))
+        // Rows of a larger tensor are read where they are.
+        let in_one_piece = tensor.layout().contiguous_offsets().is_some();
+        Some(Self(if in_one_piece { tensor } else { tensor.to_contiguous() }))
     }
 
     fn slice<T: Real>(&self) -> &[T] {
-        self.0.as_slice().expect("a contiguous tensor of this type")
+        self.0.as_slice().expect("a tensor of this type, in one piece")
     }
 }
 

@@ -7,7 +7,7 @@ use burn_flex::Flex;
 use rayon::prelude::*;
 
 use super::kernels::{self, AdamStep, Real};
-use super::{Values, tensor};
+use super::{Values, tensor, threads};
 use crate::guard::Guard;
 use crate::optimiser::{Adam, Trainable};
 
@@ -21,11 +21,7 @@ pub(crate) fn adam(
     gradient: &Tensor<2>,
     guard: &Guard,
 ) -> Option<()> {
-    match trainable.parameters.dtype() {
-        DType::F32 => adam_of::<f32>(trainable, adam, gradient, guard),
-        DType::F64 => adam_of::<f64>(trainable, adam, gradient, guard),
-        _ => None,
-    }
+    by_type!(trainable.parameters, adam_of(trainable, adam, gradient, guard))
 }
 
 fn adam_of<T: Real>(
@@ -67,7 +63,7 @@ fn adam_of<T: Real>(
                     .zip(&members);
                 for ((((parameters, gradient_sum), square_sum), gradient), step) in rows {
                     let Some(step) = *step else { continue };
-                    let piece = size.div_ceil(rayon::current_num_threads()).max(WORTH_A_THREAD);
+                    let piece = size.div_ceil(threads::count()).max(WORTH_A_THREAD);
                     if piece >= size {
                         // Handing work to a pool from outside costs more than a small network's step.
                         kernels::adam(parameters, gradient_sum, square_sum, gradient, step);
@@ -95,11 +91,7 @@ pub(crate) fn average(
     tau: &Tensor<2>,
     guard: &Guard,
 ) -> Option<()> {
-    match target.dtype() {
-        DType::F32 => average_of::<f32>(target, parameters, tau, guard),
-        DType::F64 => average_of::<f64>(target, parameters, tau, guard),
-        _ => None,
-    }
+    by_type!(target, average_of(target, parameters, tau, guard))
 }
 
 fn average_of<T: Real>(
@@ -125,11 +117,7 @@ fn average_of<T: Real>(
 
 /// Each member's sum of the squares of parameters and gradient, `[P, 1]`, if they are on a host device.
 pub(crate) fn squares(parameters: &Tensor<2>, gradient: &Tensor<2>) -> Option<Tensor<2>> {
-    match parameters.dtype() {
-        DType::F32 => squares_of::<f32>(parameters, gradient),
-        DType::F64 => squares_of::<f64>(parameters, gradient),
-        _ => None,
-    }
+    by_type!(parameters, squares_of(parameters, gradient))
 }
 
 fn squares_of<T: Real>(parameters: &Tensor<2>, gradient: &Tensor<2>) -> Option<Tensor<2>> {
@@ -137,7 +125,7 @@ fn squares_of<T: Real>(parameters: &Tensor<2>, gradient: &Tensor<2>) -> Option<T
     let (parameters, gradient) = (Values::of(parameters)?, Values::of(gradient)?);
     let rows = parameters.slice::<T>().chunks_exact(size).zip(gradient.slice::<T>().chunks_exact(size));
     let sum = |parameters: &[T], gradient: &[T]| {
-        let mut lanes = [T::ZERO; kernels::LANES];
+        let mut lanes = [T::ZERO; kernels::SQUARES];
         kernels::add_squares(&mut lanes, parameters);
         kernels::add_squares(&mut lanes, gradient);
         lanes.into_iter().fold(T::ZERO, Add::add)
@@ -147,8 +135,13 @@ fn squares_of<T: Real>(parameters: &Tensor<2>, gradient: &Tensor<2>) -> Option<T
             return sum(parameters, gradient);
         }
         // The pieces do not depend on the number of threads, and so neither do the sums.
-        let pieces = parameters.par_chunks(WORTH_A_THREAD).zip(gradient.par_chunks(WORTH_A_THREAD));
-        let sums: Vec<T> = pieces.map(|(parameters, gradient)| sum(parameters, gradient)).collect();
+        let sums: Vec<T> = if threads::count() == 1 {
+            let pieces = parameters.chunks(WORTH_A_THREAD).zip(gradient.chunks(WORTH_A_THREAD));
+            pieces.map(|(parameters, gradient)| sum(parameters, gradient)).collect()
+        } else {
+            let pieces = parameters.par_chunks(WORTH_A_THREAD).zip(gradient.par_chunks(WORTH_A_THREAD));
+            pieces.map(|(parameters, gradient)| sum(parameters, gradient)).collect()
+        };
         sums.into_iter().fold(T::ZERO, Add::add)
     });
     Some(tensor(sums.collect(), [members, 1]))

@@ -16,5 +16,6 @@ mod process;
 mod processors;
 mod readers;
 mod replay;
+mod side_by_side;
 mod traces;
 mod training;

@@ -26,7 +26,7 @@ fn each(members: &[usize], base: f64) -> Vec<f64> {
     members.iter().map(|&member| base * (1.0 + member as f64)).collect()
 }
 
-fn rnd<S>(members: &[usize]) -> Rnd<S> {
+pub(crate) fn rnd<S>(members: &[usize]) -> Rnd<S> {
     RndConfig {
         population: members.len(),
         hidden: vec![12],
@@ -55,7 +55,7 @@ fn gail<S>(members: &[usize]) -> Ail<S> {
 }
 
 /// DAC: the logit as reward, and a gradient penalty.
-fn dac<S>(members: &[usize]) -> Ail<S> {
+pub(crate) fn dac<S>(members: &[usize]) -> Ail<S> {
     AilConfig { gradient_penalty: 10.0, use_next_observation: true, ..ail_config(members) }
         .init(3, 2)
         .unwrap()
@@ -66,7 +66,7 @@ fn pugail<S>(members: &[usize]) -> Ail<S> {
     AilConfig { loss, reward: AilReward::LogD, ..ail_config(members) }.init(3, 2).unwrap()
 }
 
-fn nested<P, C>(processor: P, direct: C) -> Nested<P, C> {
+pub(crate) fn nested<P, C>(processor: P, direct: C) -> Nested<P, C> {
     Nested { processor, direct }
 }
 

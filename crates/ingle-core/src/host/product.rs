@@ -279,19 +279,13 @@ mod x86 {
         let height = matrix.len() / width;
         assert!(matrix.len() == height * width && out.len() == matrix.len(), "a whole matrix");
         let (rows, columns) = (height / BLOCK * BLOCK, width / BLOCK * BLOCK);
-        // Four blocks at a time: together they read and write whole cache lines.
-        let places = |start: usize, end: usize| (start..end.min(start + 2 * BLOCK)).step_by(BLOCK);
-        for row in (0..rows).step_by(2 * BLOCK) {
-            for column in (0..columns).step_by(2 * BLOCK) {
-                for column in places(column, columns) {
-                    for row in places(row, rows) {
-                        // SAFETY: whoever has `Instructions` has AVX2. The block's 8 × 8 elements are in the matrix, and
-                        // so in the result, which is as large: `row + 8 <= height`, `column + 8 <= width`.
-                        unsafe {
-                            let from = matrix.as_ptr().add(row * width + column);
-                            transpose_block(out.as_mut_ptr().add(column * height + row), height, from, width);
-                        }
-                    }
+        for row in (0..rows).step_by(BLOCK) {
+            for column in (0..columns).step_by(BLOCK) {
+                // SAFETY: whoever has `Instructions` has AVX2. The block's 8 × 8 elements are in the matrix, and so in
+                // the result, which is as large: `row + 8 <= height`, `column + 8 <= width`.
+                unsafe {
+                    let from = matrix.as_ptr().add(row * width + column);
+                    transpose_block(out.as_mut_ptr().add(column * height + row), height, from, width);
                 }
             }
         }

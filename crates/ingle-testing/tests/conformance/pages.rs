@@ -22,8 +22,8 @@ use ingle::sac::SacConfig;
 use ingle::td3::Td3Config;
 use ingle::train::{Foreign, Mode};
 use ingle::{
-    CoreLearner, ImitationSample, Learner, LearnerCore, NStep, Nested, Result, Rewarded, SavedPolicy, State,
-    TrainConfig, Trainer, Transitions,
+    CoreLearner, ImitationSample, Learner, LearnerCore, NStep, Nested, Result, Rewarded, SavedPolicy,
+    SideBySide, State, TrainConfig, Trainer, Transitions,
 };
 use ingle_testing::device;
 use ingle_testing::fakes::Queue;
@@ -210,6 +210,12 @@ fn populations() -> Result<()> {
     let learner = CoreLearner::new(td3, replay, seed, &device)?; // or a list of seeds, `vec![5, 5, 5]`: see `Seeds`
     let alone = learner.state.member(2); // the state of one, as a population of one
     assert!(alone.is_some());
+
+    let all = SacConfig { population: 8, ..SacConfig::default() }.init(3, 1)?;
+    let one = SacConfig::default().init(3, 1)?;
+    let sac = SideBySide::new(all, one)?;
+    let mut state = sac.init(seed, &device)?;
+    sac.step(&mut state, rows(1, &device))?;
     Ok(())
 }
 

@@ -20,9 +20,9 @@ class Policy(torch.nn.Module):
 
     def forward(self, x):
         if self.normalisation:
-            deviation = torch.sqrt(self.moments["normalisation.variance"] + self.normalisation["epsilon"])
-            x = (x - self.moments["normalisation.mean"]) / deviation
-            x = x.clamp(-self.normalisation["clip"], self.normalisation["clip"])
+            x = (x - self.moments["normalisation.mean"]) / self.moments["normalisation.deviation"]
+            if clip := self.normalisation["clip"]:
+                x = x.clamp(-clip, clip)
         for weight, bias in self.layers[:-1]:
             x = torch.relu(torch.nn.functional.linear(x, weight, bias))
         action = torch.tanh(torch.nn.functional.linear(x, *self.layers[-1]))

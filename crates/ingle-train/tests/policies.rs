@@ -4,20 +4,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
-use ingle_core::network::{Actor, Critic};
+use ingle_core::network::{Actor, Critic, MlpActor, MlpCritic};
 use ingle_core::random::RandomStream;
 use ingle_core::sac::SacConfig;
 use ingle_core::state::State;
-use ingle_core::td3::Td3Config;
+use ingle_core::td3::{Td3, Td3Config};
 use ingle_core::{
     Act, Acting, Checkpoint, CoreLearner, LearnerCore, Nested, Policy, RecordItem, Transitions,
 };
 use ingle_envs::{BoxSpace, Pendulum, VectorEnvironment, make_vector};
-use ingle_nested::normalise::NormaliseConfig;
+use ingle_nested::normalise::{Normalise, NormaliseConfig};
+use ingle_nested::scale::ScaleConfig;
+use ingle_nested::standardise::{Standardise, StandardiseConfig};
 use ingle_replay::{ReplayConfig, UniformReplay};
 use ingle_train::{
-    Foreign, Mode, PolicyKind, PolicyParameters, RunDirectory, SavedPolicy, TrainConfig, TrainError, Trainer,
-    evaluate,
+    Foreign, Mode, Normalisation, PolicyKind, PolicyParameters, RunDirectory, SavedPolicy, TrainConfig,
+    TrainError, Trainer, evaluate,
 };
 use serde_json::Value;
 
@@ -73,8 +75,9 @@ fn actions(tensor: Tensor<3>, member: usize) -> Vec<f32> {
     scaled
 }
 
-/// Member by member, the policy out of the run acts as the learner that was saved, with and without noise.
-fn acts_alike<C>(core: C, configuration: &str) -> Vec<PolicyParameters>
+/// Member by member, the policy out of the run acts as the learner that was saved, with and without noise, to this
+/// tolerance.
+fn acts_alike<C>(core: C, configuration: &str, tolerance: f32) -> Vec<PolicyParameters>
 where
     C: Act + LearnerCore<Sample = Transitions>,
 {
@@ -90,7 +93,8 @@ where
         let policy = SavedPolicy::new(parameters.clone(), &Device::flex()).unwrap();
         let expected =
             trainer.learner.act(tensor(&observations, [1, rows, 3]), Acting::Deterministic).unwrap();
-        assert_eq!(policy.act(&observations, Mode::Deterministic).unwrap(), actions(expected, member));
+        let acted = policy.act(&observations, Mode::Deterministic).unwrap();
+        assert!(distance(&acted, &actions(expected, member)) <= tolerance, "{parameters:?}");
 
         let mut noise = vec![0.0; rows];
         RandomStream::new(9, 0).fill_normal(&mut noise);
@@ -98,7 +102,7 @@ where
         let expected =
             trainer.learner.act(tensor(&observations, [1, rows, 3]), Acting::Exploring(noise)).unwrap();
         let stochastic = policy.act(&observations, Mode::Stochastic(&mut RandomStream::new(9, 0))).unwrap();
-        assert_eq!(stochastic, actions(expected, member));
+        assert!(distance(&stochastic, &actions(expected, member)) <= tolerance, "{parameters:?}");
         assert_ne!(stochastic, policy.act(&observations, Mode::Deterministic).unwrap());
 
         // One row at a time it is the same, and a checkpoint has the same policy as its run.
@@ -132,7 +136,7 @@ where
 fn a_policy_out_of_a_run_acts_as_its_learner() {
     let sac = SacConfig { hidden: vec![8, 6], ..SacConfig::default() }.init(3, 1).unwrap();
     let configuration = "learner = 'sac'\nenv = 'pendulum'\n[sac]\nhidden = [8, 6]\n";
-    let policies = acts_alike(sac, configuration);
+    let policies = acts_alike(sac, configuration, 0.0);
     assert_eq!(policies[0].kind, PolicyKind::Gaussian);
     assert_eq!(policies[0].sizes, [3, 8, 6, 2]);
     assert_eq!(policies[0].environment.as_deref(), Some("pendulum"));
@@ -152,12 +156,63 @@ fn a_member_of_a_normalised_population_too() {
         Nested { processor: normalise.init::<Transitions>(3).unwrap(), direct: td3.init(3, 1).unwrap() };
     let configuration =
         "learner = 'normalise+td3'\nenv = 'pendulum'\n[td3]\nhidden = [7]\n[normalise]\nclip = 1.5\n";
-    let policies = acts_alike(nest, configuration);
+    let policies = acts_alike(nest, configuration, 0.0);
     assert_eq!(policies[2].kind, PolicyKind::Deterministic { exploration_noise: 0.3 });
     let normalisation = policies[1].normalisation.as_ref().unwrap();
-    assert_eq!(normalisation.clip, 1.5);
-    // The velocity's variance is far above the others'.
-    assert!(normalisation.variance[2] > normalisation.variance[0], "{normalisation:?}");
+    assert_eq!(normalisation.clip, Some(1.5));
+    // The velocity's deviation is far above the others'.
+    assert!(normalisation.deviation[2] > normalisation.deviation[0], "{normalisation:?}");
+}
+
+fn td3() -> Td3<MlpActor, MlpCritic> {
+    let config = Td3Config { hidden: vec![7], exploration_noise: 0.2.into(), ..Td3Config::default() };
+    config.init(3, 1).unwrap()
+}
+
+fn normalise() -> Normalise<Transitions> {
+    NormaliseConfig { clip: 0.7, ..NormaliseConfig::default() }.init(3).unwrap()
+}
+
+fn standardise() -> Standardise<Transitions> {
+    let (mean, deviation) = (vec![0.3, -0.2, 1.5], vec![0.6, 0.5, 3.0]);
+    StandardiseConfig { mean, deviation, ..StandardiseConfig::default() }.init(3).unwrap()
+}
+
+const LAYERS: &str = "env = 'pendulum'\n[td3]\nhidden = [7]\n[normalise]\nclip = 0.7\n[standardise]\n";
+
+#[test]
+fn a_standardised_policy_too() {
+    for learner in ["standardise+td3", "td3bc"] {
+        let nest = Nested { processor: standardise(), direct: td3() };
+        let policies = acts_alike(nest, &format!("learner = '{learner}'\n{LAYERS}"), 0.0);
+        let expected =
+            Normalisation { mean: vec![0.3, -0.2, 1.5], deviation: vec![0.601, 0.501, 3.001], clip: None };
+        assert_eq!(policies[0].normalisation.as_ref(), Some(&expected));
+    }
+}
+
+/// What is standardised and then normalised is one map; what is clipped in between is none.
+#[test]
+fn layers_over_layers_are_one_map_or_refused() {
+    let scale = || ScaleConfig::default().init::<Transitions>().unwrap();
+    let over = Nested { processor: normalise(), direct: Nested { processor: scale(), direct: td3() } };
+    let nest = Nested { processor: standardise(), direct: over };
+    let configuration = format!("learner = 'standardise+normalise+scale+td3'\n{LAYERS}");
+    let policies = acts_alike(nest, &configuration, 2e-6);
+    assert_eq!(policies[0].normalisation.as_ref().unwrap().clip, Some(0.7));
+
+    let scratch = Scratch::new();
+    let refused = |configuration: &str, name: &str| {
+        let nest = Nested { processor: standardise(), direct: td3() };
+        let nest = Nested { processor: normalise(), direct: nest };
+        let run = scratch.0.join(name);
+        train(nest, configuration, &run);
+        PolicyParameters::load(&run, None).unwrap_err().to_string()
+    };
+    let error = refused(&format!("learner = 'normalise+td3bc'\n{LAYERS}"), "clipped");
+    assert!(error.contains("'standardise' gets observations that are clipped already"), "{error}");
+    let error = refused(&format!("learner = 'normalise+whiten+td3'\n{LAYERS}"), "unknown");
+    assert!(error.contains("what its layer 'whiten' does to observations is not known here"), "{error}");
 }
 
 #[test]

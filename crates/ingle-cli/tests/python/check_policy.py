@@ -37,9 +37,9 @@ def run(rows):
 def numpy():
     tensors, x = load_file(weights), observation
     if about["normalisation"]:
-        deviation = np.sqrt(tensors["normalisation.variance"] + about["normalisation"]["epsilon"])
-        clip = about["normalisation"]["clip"]
-        x = np.clip((x - tensors["normalisation.mean"]) / deviation, -clip, clip)
+        x = (x - tensors["normalisation.mean"]) / tensors["normalisation.deviation"]
+        if clip := about["normalisation"]["clip"]:
+            x = np.clip(x, -clip, clip)
     trunk = "actor.latent_pi" if about["kind"] == "gaussian" else "actor.mu"
     index = 0
     while f"{trunk}.{index}.weight" in tensors:

@@ -7,7 +7,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::foreign::Foreign;
-use super::{EPSILON, Normalisation, PolicyKind, PolicyParameters};
+use super::{Normalisation, PolicyKind, PolicyParameters};
 use crate::TrainError;
 use crate::files::write_atomically;
 
@@ -19,7 +19,7 @@ const FORMAT: u32 = 1;
 
 /// The tensors of an input normalisation.
 pub(super) const MEAN: &str = "normalisation.mean";
-pub(super) const VARIANCE: &str = "normalisation.variance";
+pub(super) const DEVIATION: &str = "normalisation.deviation";
 
 /// What an exported policy says of itself beside its weights, as JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,14 +35,13 @@ pub(super) struct Description {
     /// For whoever reads it: always `relu` and `tanh`.
     activation: String,
     squash: String,
-    normalisation: Option<DescribedNormalisation>,
+    pub(super) normalisation: Option<DescribedNormalisation>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct DescribedNormalisation {
-    clip: f32,
-    epsilon: f64,
+pub(super) struct DescribedNormalisation {
+    pub(super) clip: Option<f32>,
 }
 
 impl PolicyParameters {
@@ -53,7 +52,7 @@ impl PolicyParameters {
     /// |---|---|---|
     /// | hidden layer i = 0, 1, … | `actor.latent_pi.{2i}.weight`, `.bias` | `actor.mu.{2i}.weight`, `.bias` |
     /// | last of n layers | `actor.mu.weight`, `.bias` and `actor.log_std.weight`, `.bias` | `actor.mu.{2n − 2}.weight`, `.bias` |
-    /// | with input normalisation | `normalisation.mean`, `normalisation.variance` | the same |
+    /// | with input normalisation | `normalisation.mean`, `normalisation.deviation` | the same |
     ///
     /// # Errors
     /// If the parameters do not fit together, or the file system refuses.
@@ -107,9 +106,9 @@ impl PolicyParameters {
                 }
             }
         }
-        if let Some(Normalisation { mean, variance, .. }) = &self.normalisation {
+        if let Some(Normalisation { mean, deviation, .. }) = &self.normalisation {
             tensors.push((MEAN.into(), vec![mean.len()], mean.clone()));
-            tensors.push((VARIANCE.into(), vec![variance.len()], variance.clone()));
+            tensors.push((DEVIATION.into(), vec![deviation.len()], deviation.clone()));
         }
         tensors
     }
@@ -129,7 +128,7 @@ impl PolicyParameters {
             normalisation: self
                 .normalisation
                 .as_ref()
-                .map(|normalisation| DescribedNormalisation { clip: normalisation.clip, epsilon: EPSILON }),
+                .map(|normalisation| DescribedNormalisation { clip: normalisation.clip }),
         };
         // Text, numbers and lists of them are always JSON.
         serde_json::to_string(&description).unwrap_or_default()
@@ -147,11 +146,6 @@ impl Description {
             ));
         }
         Ok(description)
-    }
-
-    /// Whether the policy looks at normalised observations, and the bound.
-    pub(super) fn clip(&self) -> Option<f32> {
-        self.normalisation.as_ref().map(|normalisation| normalisation.clip)
     }
 }
 

@@ -9,7 +9,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
 use super::archive::{Archive, SIZE_LIMIT};
-use super::export::{DESCRIPTION, Description, MEAN, VARIANCE};
+use super::export::{DESCRIPTION, DEVIATION, Description, MEAN};
 use super::pickle::shown;
 use super::torch::{self, Array, StateDictionary};
 use super::{Normalisation, PolicyKind, PolicyParameters, parameter_count};
@@ -334,7 +334,7 @@ impl Contents {
                 if !array.values.iter().all(|value| value.is_finite()) {
                     return Err(format!("{}: not all of its elements are finite", shown(&name)));
                 }
-                if name == MEAN || name == VARIANCE {
+                if name == MEAN || name == DEVIATION {
                     moments.insert(name, array.values);
                 } else if name == "log_alpha" && array.values.len() == 1 {
                     self.log_alpha = array.values.first().copied();
@@ -441,11 +441,11 @@ impl Foreign {
         if let Some(critic) = &self.critic {
             self.settings.push((format!("{core}.critics"), critic.count.to_string()));
         }
-        let clip = self.description.as_ref().and_then(Description::clip);
-        self.normalisation = match (clip, moments.get(MEAN), moments.get(VARIANCE)) {
+        let described = self.description.as_ref().and_then(|description| description.normalisation.as_ref());
+        self.normalisation = match (described, moments.get(MEAN), moments.get(DEVIATION)) {
             (None, None, None) => None,
-            (Some(clip), Some(mean), Some(variance)) => {
-                Some(Normalisation { mean: mean.clone(), variance: variance.clone(), clip })
+            (Some(described), Some(mean), Some(deviation)) => {
+                Some(Normalisation { mean: mean.clone(), deviation: deviation.clone(), clip: described.clip })
             }
             _ => return Err("its input normalisation is not complete".into()),
         };

@@ -9,6 +9,9 @@ use super::{LARGEST, Normalisation, PolicyKind, PolicyParameters, export, parame
 use crate::run_directory::{CONFIGURATION, POLICY};
 use crate::{Checkpoints, RunDirectory, TrainError, read_record};
 
+/// Layers of the `ingle` command that leave observations as they are.
+const BLIND: &[&str] = &["ail", "airl", "rnd", "scale", "sqil"];
+
 /// Numbers of a member's episodes in `trainer/evaluated`: the mean return is the first.
 const EVALUATED: usize = 4;
 
@@ -82,8 +85,8 @@ impl Saved {
         )?;
         let text = |key: &str| configuration.get(key).and_then(Value::as_str);
         let learner = text("learner").ok_or("its configuration names no learner")?;
-        let layers: Vec<&str> = learner.split('+').map(str::trim).collect();
-        let core = layers.last().copied().unwrap_or_default();
+        let layers: Vec<&str> = learner.split('+').map(str::trim).flat_map(expanded).collect();
+        let (core, processors) = layers.split_last().ok_or("its configuration names no learner")?;
         let hidden = hidden(&configuration, core)
             .ok_or_else(|| format!("its configuration has no widths of hidden layers, {core}.hidden"))?;
 
@@ -92,7 +95,8 @@ impl Saved {
             _ => return Err("it does not say what the policy observes: there was no environment, or an older version wrote it".into()),
         };
         let (action_low, action_high) = (self.bounds("action_low")?, self.bounds("action_high")?);
-        let actor = self.tensor(&format!("{}actor/parameters", "direct/".repeat(layers.len() - 1)))?;
+        let direct = "direct/".repeat(processors.len());
+        let actor = self.tensor(&format!("{direct}actor/parameters"))?;
         let member = self.member(member, actor.members)?;
         let parameters = actor.row(member);
 
@@ -100,9 +104,8 @@ impl Saved {
         let widths = |outputs| [&[observation][..], &hidden, &[outputs]].concat();
         let count = action_low.len();
         let fits = |sizes: &Vec<usize>| parameter_count(sizes) == Some(parameters.len());
-        let noise = format!("{}exploration_noise", "direct/".repeat(layers.len() - 1));
-        let exploration_noise =
-            self.tensor(&noise).map_or(0.0, |noise| noise.row(member).first().copied().unwrap_or(0.0));
+        let noise = self.tensor(&format!("{direct}exploration_noise"));
+        let exploration_noise = noise.map_or(0.0, |noise| noise.row(member).first().copied().unwrap_or(0.0));
         let (sizes, kind) = [
             (widths(2 * count), PolicyKind::Gaussian),
             (widths(count), PolicyKind::Deterministic { exploration_noise }),
@@ -121,7 +124,7 @@ impl Saved {
             environment: text("env").map(str::to_owned),
             action_low,
             action_high,
-            normalisation: self.normalisation(&configuration, &layers, member)?,
+            normalisation: self.normalisation(&configuration, processors, member)?,
             sizes,
             parameters,
             kind,
@@ -151,22 +154,42 @@ impl Saved {
         })
     }
 
+    /// What the processors, outermost first, do to an observation before the policy sees it.
     fn normalisation(
         &self,
         configuration: &Table,
-        layers: &[&str],
+        processors: &[&str],
         member: usize,
     ) -> Result<Option<Normalisation>, String> {
-        let Some(depth) = layers.iter().position(|layer| *layer == "normalise") else { return Ok(None) };
-        let prefix = "direct/".repeat(depth);
-        let moments = |name: &str| -> Result<Vec<f32>, String> {
-            Ok(self.tensor(&format!("{prefix}processor/{name}"))?.row(member))
-        };
-        let clip = configuration.get("normalise").and_then(|section| section.get("clip"));
-        let clip =
-            clip.and_then(|clip| clip.as_float().or_else(|| clip.as_integer().map(|clip| clip as f64)));
-        let clip = clip.ok_or("its configuration has no normalise.clip")? as f32;
-        Ok(Some(Normalisation { mean: moments("mean")?, variance: moments("variance")?, clip }))
+        let mut whole: Option<Normalisation> = None;
+        for (depth, layer) in processors.iter().enumerate() {
+            let row = |name: &str| -> Result<Vec<f32>, String> {
+                let name = format!("{}processor/{name}", "direct/".repeat(depth));
+                Ok(self.tensor(&name)?.row(member))
+            };
+            let own = match *layer {
+                "normalise" => Normalisation {
+                    mean: row("mean")?,
+                    // As `RunningMoments::deviation`, to the bit.
+                    deviation: row("variance")?.iter().map(|variance| (variance + 1e-8).sqrt()).collect(),
+                    clip: Some(clip(configuration).ok_or("its configuration has no normalise.clip")?),
+                },
+                "standardise" => {
+                    Normalisation { mean: row("mean")?, deviation: row("deviation")?, clip: None }
+                }
+                layer if BLIND.contains(&layer) => continue,
+                other => {
+                    return Err(format!("what its layer '{other}' does to observations is not known here"));
+                }
+            };
+            whole = Some(match whole {
+                None => own,
+                Some(outer) => outer.then(&own).ok_or_else(|| {
+                    format!("its layer '{layer}' gets observations that are clipped already: the two are no one map")
+                })?,
+            });
+        }
+        Ok(whole)
     }
 
     fn bounds(&self, name: &str) -> Result<Vec<f32>, String> {
@@ -190,6 +213,20 @@ impl Saved {
             _ => Err(format!("{name} has shape {:?}", data.shape())),
         }
     }
+}
+
+/// The layers that a name in a learner's stack is short for.
+fn expanded(name: &str) -> Vec<&str> {
+    match name {
+        "td3bc" => vec!["standardise", "td3"],
+        name => vec![name],
+    }
+}
+
+/// The bound of `normalise`.
+fn clip(configuration: &Table) -> Option<f32> {
+    let clip = configuration.get("normalise")?.get("clip")?;
+    clip.as_float().or_else(|| clip.as_integer().map(|clip| clip as f64)).map(|clip| clip as f32)
 }
 
 /// The widths of the hidden layers of a core.

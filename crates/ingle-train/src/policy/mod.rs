@@ -19,7 +19,6 @@ use ingle_core::random::RandomStream;
 use ingle_core::sac::SquashedGaussian;
 use ingle_core::{Acting, Error, Policy, Violations, learner};
 use ingle_envs::BoxSpace;
-use ingle_nested::RunningMoments;
 use serde::{Deserialize, Serialize};
 
 pub use foreign::Foreign;
@@ -29,7 +28,7 @@ use crate::TrainError;
 /// A policy as plain data: a `ReLU` network, how its outputs become an action, and what that action means.
 ///
 /// ```text
-/// x = observation, or clip((observation − mean) / √(variance + 1e-8), ±clip) where there is a normalisation
+/// x = observation, or clip((observation − mean) / deviation, ±clip) where there is a normalisation
 /// outputs = network(x);  action = bounds' middle + bounds' half width · tanh(outputs' first A)
 /// ```
 #[derive(Debug, Clone, PartialEq)]
@@ -63,19 +62,16 @@ pub enum PolicyKind {
     },
 }
 
-/// Input normalisation with the moments of what was seen in training.
+/// Input normalisation with the moments of what was seen in training, or of the data.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Normalisation {
-    /// `[O]`.
+    /// What is taken from each element, `[O]`.
     pub mean: Vec<f32>,
-    /// `[O]`.
-    pub variance: Vec<f32>,
-    /// Bound of the normalised elements, > 0.
-    pub clip: f32,
+    /// What each element is divided by, `[O]`, > 0.
+    pub deviation: Vec<f32>,
+    /// Bound of the normalised elements, > 0; none leaves them as they are.
+    pub clip: Option<f32>,
 }
-
-/// What is put under the root together with the variance.
-const EPSILON: f64 = 1e-8;
 
 /// The most parameters that a policy from a file may have: 1 GiB of them.
 const LARGEST: usize = 1 << 28;
@@ -138,15 +134,21 @@ impl PolicyParameters {
                 format!("exploration_noise: must be a finite number of at least 0, got {exploration_noise}")
             });
         }
-        if let Some(Normalisation { mean, variance, clip }) = normalisation {
+        if let Some(Normalisation { mean, deviation, clip }) = normalisation {
             let size = self.observation_size();
-            violations.require(mean.len() == size && variance.len() == size, || {
-                format!("normalisation: {} means for observations of {size}", mean.len())
+            violations.require(mean.len() == size && deviation.len() == size, || {
+                format!(
+                    "normalisation: {} means and {} deviations for observations of {size}",
+                    mean.len(),
+                    deviation.len()
+                )
             });
+            let mut positive = deviation.iter().chain(clip);
             let valid = mean.iter().all(|mean| mean.is_finite())
-                && variance.iter().all(|variance| variance.is_finite() && *variance >= 0.0)
-                && *clip > 0.0;
-            violations.require(valid, || "normalisation: not a finite number, or below 0".into());
+                && positive.all(|value| value.is_finite() && *value > 0.0);
+            violations.require(valid, || {
+                "normalisation: means must be finite, deviations and the bound finite and above 0".into()
+            });
         }
         violations.finish()
     }
@@ -173,9 +175,21 @@ impl PolicyKind {
 }
 
 impl Normalisation {
-    /// `√(variance + 1e-8)`.
-    fn deviation(&self) -> Vec<f32> {
-        self.variance.iter().map(|&variance| (f64::from(variance) + EPSILON).sqrt() as f32).collect()
+    /// This one, then the next: one map too, unless what this one clips would go on through the next.
+    fn then(&self, next: &Self) -> Option<Self> {
+        if self.clip.is_some() || self.mean.len() != next.mean.len() {
+            return None;
+        }
+        let pairs = || self.deviation.iter().map(|deviation| f64::from(*deviation));
+        let means = self.mean.iter().zip(pairs()).zip(&next.mean);
+        Some(Self {
+            mean: means.map(|((mean, by), next)| (f64::from(*mean) + by * f64::from(*next)) as f32).collect(),
+            deviation: pairs()
+                .zip(&next.deviation)
+                .map(|(by, next)| (by * f64::from(*next)) as f32)
+                .collect(),
+            clip: next.clip,
+        })
     }
 }
 
@@ -235,7 +249,8 @@ pub struct SavedPolicy {
     parameters: PolicyParameters,
     network: MlpActor,
     weights: Tensor<2>,
-    moments: Option<RunningMoments>,
+    /// Mean and deviation `[1, 1, O]` of a normalisation.
+    moments: Option<(Tensor<3>, Tensor<3>)>,
     action_space: BoxSpace,
     device: Device,
 }
@@ -264,10 +279,8 @@ impl SavedPolicy {
         let row =
             |values: &[f32]| Tensor::from_data(TensorData::new(values.to_vec(), [1, values.len()]), &device);
         let weights = row(&parameters.parameters);
-        let moments = parameters.normalisation.as_ref().map(|normalisation| RunningMoments {
-            mean: row(&normalisation.mean),
-            variance: row(&normalisation.variance),
-            count: row(&[1.0]),
+        let moments = parameters.normalisation.as_ref().map(|Normalisation { mean, deviation, .. }| {
+            (row(mean).unsqueeze_dim(1), row(deviation).unsqueeze_dim(1))
         });
         let action_space = BoxSpace::new(parameters.action_low.clone(), parameters.action_high.clone())?;
         debug_assert_eq!(network.layout().size(), parameters.parameters.len());
@@ -342,11 +355,14 @@ impl Policy for SavedPolicy {
     fn act(&self, observation: Tensor<3>, acting: Acting) -> Result<Tensor<3>, Error> {
         let sizes = [1, self.observation_size(), self.action_size()];
         learner::check_acting_on(sizes, &observation, &acting)?;
-        let observation = match (&self.moments, &self.parameters.normalisation) {
-            (Some(moments), Some(normalisation)) => moments.whiten(observation, normalisation.clip.into()),
-            _ => observation,
-        };
-        let outputs = self.network.forward(&self.weights, observation);
+        let mut seen = observation;
+        if let Some((mean, deviation)) = &self.moments {
+            seen = (seen - mean.clone()) / deviation.clone();
+        }
+        if let Some(clip) = self.parameters.normalisation.as_ref().and_then(|own| own.clip) {
+            seen = seen.clamp(-clip, clip);
+        }
+        let outputs = self.network.forward(&self.weights, seen);
         Ok(match (self.parameters.kind, acting) {
             (PolicyKind::Gaussian, Acting::Deterministic) => SquashedGaussian::new(outputs).mode(),
             (PolicyKind::Gaussian, Acting::Exploring(noise)) => SquashedGaussian::new(outputs).sample(noise),

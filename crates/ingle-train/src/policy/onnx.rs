@@ -7,7 +7,7 @@ use std::path::Path;
 use prost::Message;
 
 use super::export::DESCRIPTION;
-use super::{PolicyKind, PolicyParameters};
+use super::{Normalisation, PolicyKind, PolicyParameters};
 use crate::TrainError;
 use crate::files::write_atomically;
 
@@ -142,15 +142,16 @@ impl PolicyParameters {
             proto: GraphProto { name: "policy".into(), ..GraphProto::default() },
             signal: OBSERVATION.into(),
         };
-        if let Some(normalisation) = &self.normalisation {
-            graph.constant("mean", &[normalisation.mean.len()], &normalisation.mean);
+        if let Some(Normalisation { mean, deviation, clip }) = &self.normalisation {
+            graph.constant("mean", &[mean.len()], mean);
             graph.then("Sub", "centred", &["mean"]);
-            let deviation = normalisation.deviation();
-            graph.constant("deviation", &[deviation.len()], &deviation);
-            graph.then("Div", "scaled", &["deviation"]);
-            graph.constant("clip_low", &[], &[-normalisation.clip]);
-            graph.constant("clip_high", &[], &[normalisation.clip]);
-            graph.then("Clip", "normalised", &["clip_low", "clip_high"]);
+            graph.constant("deviation", &[deviation.len()], deviation);
+            graph.then("Div", "normalised", &["deviation"]);
+            if let Some(clip) = *clip {
+                graph.constant("clip_low", &[], &[-clip]);
+                graph.constant("clip_high", &[], &[clip]);
+                graph.then("Clip", "clipped", &["clip_low", "clip_high"]);
+            }
         }
         let last = self.sizes.len().saturating_sub(2);
         for (index, layer) in self.layers().enumerate() {

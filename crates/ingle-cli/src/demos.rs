@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::arguments::{ConvertOptions, DemosCommand, FileOptions, InspectOptions, RecordOptions};
 use crate::config::RunConfig;
 use crate::error::CliError;
-use crate::evaluate::SavedPolicy;
+use crate::evaluate::RunPolicy;
 use crate::learner::Sizes;
 use crate::output::line;
 use crate::train::environments;
@@ -29,7 +29,7 @@ fn record(options: &RecordOptions) -> Result<(), CliError> {
         return Err(CliError::Config(vec!["--episodes: must be at least 1, got 0".into()]));
     }
     refuse_existing(out)?;
-    let policy = SavedPolicy::open(run, device.as_deref(), env.as_deref())?;
+    let policy = RunPolicy::open(run, device.as_deref(), env.as_deref())?;
     let mut environments = environments(&policy.config, *episodes)?;
     let (learner, env) = (policy.config.learner.clone(), policy.config.env.clone());
     let mut environment = environments.remove(0);

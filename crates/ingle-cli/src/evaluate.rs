@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use ingle::burn::tensor::Device;
-use ingle::train::{Checkpoints, EpisodeStatistics, read_record};
+use ingle::train::{EpisodeStatistics, RunDirectory};
 use ingle::{CoreLearner, LearnerCore, Record, RecordItem, State};
 use serde_json::json;
 
@@ -15,7 +15,7 @@ use crate::learner::Sizes;
 use crate::members::Members;
 use crate::output::{line, note};
 use crate::stack::Core;
-use crate::train::{CONFIG, STATE, environments};
+use crate::train::{CONFIG, environments};
 use crate::{in_pool, learner};
 
 /// They are played side by side, each in an environment of its own.
@@ -30,7 +30,7 @@ pub(crate) fn run(options: &EvalOptions) -> Result<(), CliError> {
         let problem = format!("--episodes: must be at most {MOST_EPISODES}, got {}", options.episodes);
         return Err(CliError::Config(vec![problem]));
     }
-    let saved = SavedPolicy::open(&options.run, options.device.as_deref(), options.env.as_deref())?;
+    let saved = RunPolicy::open(&options.run, options.device.as_deref(), options.env.as_deref())?;
     let config = saved.config.clone();
     let whole = Members::of(&config)?;
     let policy = match options.member {
@@ -85,28 +85,8 @@ pub(crate) fn run(options: &EvalOptions) -> Result<(), CliError> {
     ))
 }
 
-/// The final policy of a run, or of one that has not finished the one in its newest checkpoint.
-fn policy(run: &Path) -> Result<Record, CliError> {
-    let path = run.join(STATE);
-    if path.is_file() {
-        return Ok(read_record(&path)?);
-    }
-    let (checkpoint, damaged) = Checkpoints::of_run(run).latest()?;
-    match checkpoint {
-        Some(checkpoint) => {
-            let step = checkpoint.manifest.step;
-            note(format_args!("ingle: the run has not finished: this is its policy of step {step}"));
-            Ok(checkpoint.record.scope("learner").scope("state"))
-        }
-        None => Err(CliError::Input(match damaged.first() {
-            Some(error) => error.to_string(),
-            None => format!("{} has no {STATE} and no checkpoint yet", run.display()),
-        })),
-    }
-}
-
 /// The policy of a run, and what it was made with.
-pub(crate) struct SavedPolicy {
+pub(crate) struct RunPolicy {
     pub(crate) config: RunConfig,
     device: Device,
     record: Record,
@@ -114,7 +94,7 @@ pub(crate) struct SavedPolicy {
     whole: Option<(RunConfig, usize)>,
 }
 
-impl SavedPolicy {
+impl RunPolicy {
     /// The policy of a run, to be acted with on another device or in another environment, if one is given.
     pub(crate) fn open(run: &Path, device: Option<&str>, env: Option<&str>) -> Result<Self, CliError> {
         if !run.is_dir() {
@@ -128,7 +108,11 @@ impl SavedPolicy {
             return Err(CliError::Config(vec![problem.into()]));
         }
         let device = ingle::device::open(&config.device)?;
-        Ok(Self { record: policy(run)?, config, device, whole: None })
+        let (record, step) = RunDirectory::policy(run)?;
+        if let Some(step) = step {
+            note(format_args!("ingle: the run has not finished: this is its policy of step {step}"));
+        }
+        Ok(Self { record, config, device, whole: None })
     }
 
     /// The policy of one member of the run's population, as the learner that it would be alone.

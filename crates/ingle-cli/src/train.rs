@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use ingle::burn::tensor::Device;
-use ingle::envs::VectorEnvironment;
+use ingle::envs::{BoxSpace, VectorEnvironment};
 use ingle::replay::Data;
-use ingle::replay::demonstrations::Demonstrations;
+use ingle::replay::demonstrations::{Demonstrations, Spaces};
 use ingle::train::{Checkpoints, EpisodeStatistics, Observer, RunDirectory, StopReason, Summary};
 use ingle::{Checkpoint, GraphLearner, GraphMode, State, Trainer};
 use serde_json::json;
@@ -27,7 +27,6 @@ use crate::{in_pool, learner, memory, source};
 
 /// The files of a run directory that other commands read.
 pub(crate) const CONFIG: &str = "config.toml";
-pub(crate) const STATE: &str = "state.safetensors";
 pub(crate) const METRICS: &str = "metrics.jsonl";
 
 pub(crate) fn run(options: &TrainOptions) -> Result<(), CliError> {
@@ -85,13 +84,15 @@ impl TrainJob<'_> {
         let shape = config.replay(sizes(&evaluation, demonstrations.as_ref())?, Data::Own);
         let source = Source::new(config, &shape, demonstrations.as_ref(), &device)?;
         let learner = GraphLearner::new(core, source, config.seed.clone(), &device, config.graph)?;
-        // The sampler has taken in what it draws.
-        drop(demonstrations);
         let (settings, seeds) = (config.train.clone(), config.seed.clone());
-        Ok(if config.is_offline() {
-            Trainer::offline(learner, evaluation, settings, seeds)?
-        } else {
-            Trainer::new(learner, environments, evaluation, settings, seeds)?
+        // The sampler has taken in what it draws: the data go at the end of this.
+        Ok(match demonstrations {
+            Some(data) if config.is_offline() => {
+                let Spaces { action_low, action_high, .. } = data.spaces();
+                let actions = BoxSpace::new(action_low.to_vec(), action_high.to_vec())?;
+                Trainer::offline(learner, evaluation, settings, seeds)?.with_action_space(actions)?
+            }
+            _ => Trainer::new(learner, environments, evaluation, settings, seeds)?,
         })
     }
 
@@ -394,7 +395,7 @@ mod tests {
             // The last checkpoint is whole, and the run goes on from there.
             assert_eq!(Checkpoints::of_run(&path).steps().unwrap().last(), Some(&200));
             run(Place::Existing(RunDirectory::open(&path).unwrap()), 0, healthy).unwrap();
-            let policy = |path: &Path| std::fs::read(path.join(STATE)).unwrap();
+            let policy = |path: &Path| std::fs::read(path.join("state.safetensors")).unwrap();
             assert!(policy(&path) == policy(&straight), "{line}: another policy");
         }
         std::fs::remove_dir_all(scratch).unwrap();

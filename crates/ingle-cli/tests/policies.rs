@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use ingle::envs::make_vector;
 use ingle::random::RandomStream;
-use ingle::train::{Mode, PolicyParameters, SavedPolicy};
+use ingle::train::{Mode, PolicyParameters, SavedPolicy, evaluate};
 use serde_json::{Value, json};
 
 /// A directory of this test's own, removed at its end.
@@ -101,9 +102,11 @@ const TINY: [&str; 8] = [
 fn an_exported_policy_acts_the_same_in_python() {
     let scratch = Scratch::new();
     let python = python();
+    let data = repository().join("demonstrations/pendulum.safetensors").to_string_lossy().into_owned();
     for (learner, settings) in [
         ("sac", &["--set", "sac.hidden=[16, 12]"][..]),
         ("normalise+sac", &["--set", "sac.hidden=[9]", "--set", "normalise.clip=1.0"]),
+        ("td3bc", &["--set", "td3.hidden=[12]", "--data", &data, "--env", "pendulum"]),
         ("td3", &["--set", "td3.hidden=[12, 8, 4]", "--set", "population=2"]),
     ] {
         let run = scratch.path(learner);
@@ -115,8 +118,8 @@ fn an_exported_policy_acts_the_same_in_python() {
         let printed = scratch.succeed(&["export", &run, "--out", &weights, "--json"]);
         let printed: Value = serde_json::from_str(&printed).unwrap();
         assert_eq!(printed["environment"], "pendulum");
-        assert_eq!(printed["kind"], if learner == "td3" { "deterministic" } else { "gaussian" });
-        assert_eq!(printed["normalised"], learner.starts_with("normalise"));
+        assert_eq!(printed["kind"], if learner.contains("td3") { "deterministic" } else { "gaussian" });
+        assert_eq!(printed["normalised"], ["normalise+sac", "td3bc"].contains(&learner));
         assert_eq!(printed["action_high"], json!([2.0]));
 
         // An exported file acts like its run, and can be exported again.
@@ -148,6 +151,42 @@ fn an_exported_policy_acts_the_same_in_python() {
         std::fs::read(out).unwrap()
     });
     assert!(first != second);
+    // What a population's run left of its best member is that member.
+    let [run, best] = [scratch.path("td3"), scratch.path("td3/best")];
+    assert_eq!(PolicyParameters::load(best, None).unwrap(), PolicyParameters::load(run, None).unwrap());
+}
+
+/// Of every layer that the command knows, alone over a core, offline where that can be: the policy that is taken out of
+/// a run plays as the run's own does.
+#[test]
+fn a_policy_out_of_any_stack_plays_as_its_run() {
+    let scratch = Scratch::new();
+    let data = repository().join("demonstrations/pendulum.safetensors").to_string_lossy().into_owned();
+    let known = scratch.refused(&["train", "nothing"]);
+    let lists = known.split('(').skip(1).filter_map(|part| part.split_once(')'));
+    let lists: Vec<Vec<&str>> = lists.map(|(list, _)| list.split(", ").collect()).collect();
+    let [processors, cores] = &lists[..] else { panic!("{known}") };
+    assert!(processors.contains(&"standardise") && cores.contains(&"td3bc"), "{known}");
+    let nests = processors.iter().map(|processor| format!("{processor}+sac"));
+    for learner in nests.chain(cores.iter().map(ToString::to_string)) {
+        let run = scratch.path(&learner);
+        let hidden = cores.iter().filter(|core| **core != "td3bc").map(|core| format!("{core}.hidden=[8]"));
+        let hidden: Vec<String> = hidden.flat_map(|hidden| ["--set".to_owned(), hidden]).collect();
+        let hidden: Vec<&str> = hidden.iter().map(String::as_str).collect();
+        scratch.succeed(&[&["train", &learner, "--data", &data, "--run", &run], &hidden[..], &TINY].concat());
+        let arguments = ["eval", &run, "--env", "pendulum", "--episodes", "4", "--seed", "3", "--json"];
+        let played: Value = serde_json::from_str(&scratch.succeed(&arguments)).unwrap();
+
+        let policy = SavedPolicy::load(&run, &ingle::device::open("flex").unwrap()).unwrap();
+        let config = std::fs::read_to_string(format!("{run}/config.toml")).unwrap();
+        let offline = config.contains("env = \"none\"");
+        assert_eq!(policy.parameters().environment.as_deref(), (!offline).then_some("pendulum"), "{learner}");
+        assert_eq!(policy.action_space().high(), [2.0], "{learner}");
+        let environment = make_vector("pendulum", 4).unwrap();
+        let taken_out = evaluate(&policy, &mut [Box::new(environment)], 3).unwrap()[0].mean_return;
+        let difference = taken_out - played["mean_return"].as_f64().unwrap();
+        assert!(difference.abs() < 1e-9, "{learner}: {taken_out} taken out, {played}");
+    }
 }
 
 #[test]

@@ -10,13 +10,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoints::CHECKPOINTS;
 use crate::files::{at, make_directory, write_atomically};
-use crate::{Checkpoints, EventFiles, MetricsFile, MetricsReader, Summary, TrainError, write_record};
+use crate::{
+    Checkpoints, EventFiles, MetricsFile, MetricsReader, SavedCheckpoint, Summary, TrainError, read_record,
+    write_record,
+};
 
 const LOCK: &str = "run.lock";
 const VERSION: &str = "run.json";
 pub(crate) const CONFIGURATION: &str = "config.toml";
 const METRICS: &str = "metrics.jsonl";
-pub(crate) const POLICY: &str = "state.safetensors";
+const POLICY: &str = "state.safetensors";
 const SUMMARY: &str = "summary.json";
 const STOPPED: &str = "stopped.txt";
 const BEST: &str = "best";
@@ -196,6 +199,29 @@ impl RunDirectory {
         let history = metrics.into_iter().flatten().map_while(Result::ok);
         let history = history.take_while(|event| event.env_steps() <= env_steps);
         EventFiles::create(&self.path, members, log_interval, texts, history)
+    }
+
+    /// The policy of the run in `path`, as a learner's state: the final one, or of a run that has not finished that of
+    /// the newest checkpoint that is whole, with its step.
+    ///
+    /// # Errors
+    /// If there is neither, or it cannot be read.
+    pub fn policy(path: &Path) -> Result<(Record, Option<u64>), TrainError> {
+        let last = path.join(POLICY);
+        if last.is_file() {
+            return Ok((read_record(&last)?, None));
+        }
+        let (checkpoint, damaged) = Checkpoints::of_run(path).latest()?;
+        match (checkpoint, damaged.into_iter().next()) {
+            (Some(SavedCheckpoint { manifest, record }), _) => {
+                Ok((record.scope("learner").scope("state"), Some(manifest.step)))
+            }
+            (None, Some(error)) => Err(error),
+            (None, None) => {
+                let reason = format!("has no {POLICY} and no checkpoint yet");
+                Err(TrainError::Format { path: path.to_owned(), reason })
+            }
+        }
     }
 
     /// Writes down the final policy, as a learner's state, and what the run came to.

@@ -10,7 +10,7 @@ use ingle_core::guard::SKIPPED_IN_A_ROW;
 use ingle_core::random::{RandomStream, normal_noise};
 use ingle_core::state::Visitor;
 use ingle_core::{Acting, Checkpoint, Error, Learner, Policy, Seeds, StepOutput};
-use ingle_envs::VectorEnvironment;
+use ingle_envs::{BoxSpace, VectorEnvironment};
 use ingle_replay::{Insert, RateLimiter, Rows};
 use tracing::{debug, info, info_span};
 
@@ -37,6 +37,8 @@ pub struct Trainer<L> {
     config: TrainConfig,
     environments: Vec<Box<dyn VectorEnvironment>>,
     evaluation: Vec<Box<dyn VectorEnvironment>>,
+    /// What actions mean, where no environment says it.
+    action_space: Option<BoxSpace>,
     limiter: RateLimiter,
     /// Each member's stream of random actions and exploration noise.
     acting: Vec<RandomStream>,
@@ -125,7 +127,8 @@ impl<L: Learner + Policy> Trainer<L> {
     /// A run without environments: the learner learns from what its own sampler has (a
     /// [`DemonstrationSampler`](ingle_replay::demonstrations::DemonstrationSampler)), and **a step is an update**, in the
     /// settings and in what observers are told. `evaluation` has one vector for each member of the population, or none:
-    /// then nothing is evaluated. Of [`TrainConfig`], `warmup_steps` and `updates_per_step` mean nothing here.
+    /// then nothing is evaluated, and [`with_action_space`](Self::with_action_space) says what actions mean. Of
+    /// [`TrainConfig`], `warmup_steps` and `updates_per_step` mean nothing here.
     ///
     /// # Errors
     /// If a setting is out of range, or learner and environments do not fit each other.
@@ -136,6 +139,21 @@ impl<L: Learner + Policy> Trainer<L> {
         seed: impl Into<Seeds>,
     ) -> Result<Self, TrainError> {
         Self::assemble(learner, None, Vec::new(), evaluation, config, seed.into())
+    }
+
+    /// Says what actions mean in a run without any environment: its checkpoints hold it, so that
+    /// [`SavedPolicy`](crate::SavedPolicy) can act, and a run goes on with the same actions only. Where there is an
+    /// environment, its own space counts.
+    ///
+    /// # Errors
+    /// [`TrainError::Mismatch`] if the learner has other actions.
+    pub fn with_action_space(mut self, space: BoxSpace) -> Result<Self, TrainError> {
+        let learner = self.learner.action_size();
+        if space.len() != learner {
+            return Err(TrainError::Mismatch { what: "action elements", environment: space.len(), learner });
+        }
+        self.action_space = Some(space);
+        Ok(self)
     }
 
     fn assemble(
@@ -199,6 +217,7 @@ impl<L: Learner + Policy> Trainer<L> {
             config,
             environments,
             evaluation,
+            action_space: None,
             limiter,
             seeds,
             env_steps: 0,
@@ -545,20 +564,22 @@ impl<L: Learner + Policy + Checkpoint> Checkpoint for Trainer<L> {
     }
 }
 
-impl<L> Trainer<L> {
+impl<L: Policy> Trainer<L> {
     /// What the policy observes and what its actions mean: it can be acted with where the environment is not, and a run
     /// goes on in its own environment only.
     fn visit_spaces(&self, visitor: &mut Visitor<'_>) {
-        let Some(vector) = self.environments.first().or(self.evaluation.first()) else { return };
-        let (own, actions) = (vector.observation_space().len() as u64, vector.action_space());
+        let played = self.environments.first().or(self.evaluation.first());
+        let played = played.map(VectorEnvironment::action_space);
+        let Some(actions) = played.or(self.action_space.as_ref()) else { return };
+        let own = self.learner.observation_size() as u64;
         let (mut size, mut low, mut high) = (own, actions.low().to_vec(), actions.high().to_vec());
         visitor.counter("observation_size", &mut size);
         visitor.values("action_low", &mut low);
         visitor.values("action_high", &mut high);
         if visitor.is_loading() && (size != own || low != actions.low() || high != actions.high()) {
             visitor.fail(Error::Record(format!(
-                "the run has {size} observation elements and actions from {low:?} to {high:?}, the environment {own} \
-                 and {:?} to {:?}",
+                "the run has {size} observation elements and actions from {low:?} to {high:?}, here they are {own} and \
+                 {:?} to {:?}",
                 actions.low(),
                 actions.high()
             )));

@@ -278,7 +278,7 @@ fn other_bounds_of_actions_are_refused() {
     let item = RecordItem::Tensor(TensorData::new(vec![1.5_f32], [1]));
     record.0.insert("trainer/action_high".into(), item);
     let error = trainer.load_checkpoint(&record).unwrap_err().to_string();
-    assert!(error.contains("actions from [-2.0] to [1.5], the environment 3 and [-2.0] to [2.0]"), "{error}");
+    assert!(error.contains("actions from [-2.0] to [1.5], here they are 3 and [-2.0] to [2.0]"), "{error}");
 }
 
 fn fixture(name: &str) -> PathBuf {

@@ -6,8 +6,8 @@ use ingle_core::{Record, RecordItem};
 use toml::{Table, Value};
 
 use super::{LARGEST, Normalisation, PolicyKind, PolicyParameters, export, parameter_count};
-use crate::run_directory::{CONFIGURATION, POLICY};
-use crate::{Checkpoints, RunDirectory, TrainError, read_record};
+use crate::run_directory::CONFIGURATION;
+use crate::{Checkpoints, RunDirectory, TrainError};
 
 /// Layers of the `ingle` command that leave observations as they are.
 const BLIND: &[&str] = &["ail", "airl", "rnd", "scale", "sqil"];
@@ -22,7 +22,8 @@ pub(super) fn load(path: &Path, member: Option<usize>) -> Result<PolicyParameter
     let saved = if RunDirectory::holds_run(path) {
         Saved::of_run(path)?
     } else if let Some((checkpoints, step)) = checkpoint(path) {
-        Saved::of_checkpoint(&checkpoints, step)?
+        let state = checkpoints.read(step)?.record.scope("learner").scope("state");
+        Saved::of_checkpoint(&checkpoints, step, state)?
     } else {
         let reason = format!(
             "is neither a run (it has no {CONFIGURATION}), nor a checkpoint of one, nor a .safetensors file"
@@ -51,32 +52,22 @@ struct Saved {
 
 impl Saved {
     fn of_run(path: &Path) -> Result<Self, TrainError> {
-        let checkpoints = Checkpoints::of_run(path);
-        let last = path.join(POLICY);
-        if last.is_file()
-            && let Some(&step) = checkpoints.steps()?.last()
-        {
-            let (manifest, trainer) = checkpoints.read_scope(step, "trainer")?;
-            return Ok(Self { configuration: manifest.configuration, state: read_record(&last)?, trainer });
-        }
-        let (checkpoint, damaged) = checkpoints.latest()?;
-        match (checkpoint, damaged.into_iter().next()) {
-            (Some(checkpoint), _) => Ok(Self::new(checkpoint)),
-            (None, Some(error)) => Err(error),
-            (None, None) => {
-                Err(TrainError::Format { path: path.to_owned(), reason: "has no checkpoint yet".into() })
+        let (state, step) = RunDirectory::policy(path)?;
+        // A population's best member has no checkpoints of its own: those of the run around it say the rest.
+        for run in [path].into_iter().chain(path.parent()) {
+            let checkpoints = Checkpoints::of_run(run);
+            if let Some(step) = step.or(checkpoints.steps()?.last().copied()) {
+                return Self::of_checkpoint(&checkpoints, step, state);
             }
         }
+        let reason = "has no checkpoint, which says what its actions mean".into();
+        Err(TrainError::Format { path: path.to_owned(), reason })
     }
 
-    fn of_checkpoint(checkpoints: &Checkpoints, step: u64) -> Result<Self, TrainError> {
-        Ok(Self::new(checkpoints.read(step)?))
-    }
-
-    fn new(checkpoint: crate::SavedCheckpoint) -> Self {
-        let trainer = checkpoint.record.clone().scope("trainer");
-        let state = checkpoint.record.scope("learner").scope("state");
-        Self { configuration: checkpoint.manifest.configuration, state, trainer }
+    /// A learner's state, with what a checkpoint says of the rest.
+    fn of_checkpoint(checkpoints: &Checkpoints, step: u64, state: Record) -> Result<Self, TrainError> {
+        let (manifest, trainer) = checkpoints.read_scope(step, "trainer")?;
+        Ok(Self { configuration: manifest.configuration, state, trainer })
     }
 
     fn policy(&self, member: Option<usize>) -> Result<PolicyParameters, String> {
@@ -92,7 +83,13 @@ impl Saved {
 
         let observation = match self.trainer.0.get("observation_size") {
             Some(RecordItem::Counter(size)) => usize::try_from(*size).unwrap_or(usize::MAX),
-            _ => return Err("it does not say what the policy observes: there was no environment, or an older version wrote it".into()),
+            _ => {
+                return Err(
+                    "it does not say what the policy observes and what its actions mean: there was neither \
+                     an environment nor a data set"
+                        .into(),
+                );
+            }
         };
         let (action_low, action_high) = (self.bounds("action_low")?, self.bounds("action_high")?);
         let direct = "direct/".repeat(processors.len());
@@ -121,7 +118,8 @@ impl Saved {
             )
         })?;
         Ok(PolicyParameters {
-            environment: text("env").map(str::to_owned),
+            // Runs that learn offline may have none.
+            environment: text("env").filter(|env| *env != "none").map(str::to_owned),
             action_low,
             action_high,
             normalisation: self.normalisation(&configuration, processors, member)?,

@@ -86,7 +86,7 @@ impl Widths {
     ) {
         let (count, stride) = (rows.len(), self.row());
         // Rows lie anywhere in memory, and copying one at a time waits for each. Reading a little of all first lets the
-        // processor fetch many at once; it takes a third of the time.
+        // processor fetch many at once.
         let ends = |row: &[f32]| row[0].to_bits() ^ row[stride - 1].to_bits();
         let touched = rows
             .clone()

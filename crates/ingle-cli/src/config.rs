@@ -516,10 +516,11 @@ pub(crate) fn place(table: &mut Table, path: &[String], value: Value) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn resolve(set: &[&str]) -> Result<RunConfig, Vec<String>> {
+    /// A configuration of these settings, or all that is wrong with them.
+    pub(crate) fn resolve(set: &[&str]) -> Result<RunConfig, Vec<String>> {
         let set: Vec<String> = set.iter().map(ToString::to_string).collect();
         RunConfig::resolve(None, &set, Vec::new()).map_err(|error| match error {
             CliError::Config(list) => list,

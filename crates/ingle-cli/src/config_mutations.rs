@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use ingle::random::RandomStream;
 
 use crate::config::RunConfig;
+use crate::config::tests::resolve;
 use crate::error::CliError;
 
 /// Values that hardly any key takes.
@@ -86,8 +87,7 @@ fn a_wrong_configuration_is_refused_by_name() {
     let number = |name: &str, default| std::env::var(name).map_or(default, |text| text.parse().unwrap());
     let (count, seed): (u64, u64) = (number("INGLE_MUTATIONS", 400), number("INGLE_FAULT_SEED", 1));
     let bases = ["sac", "rnd+td3", "normalise+ail+sac"].map(|learner| {
-        let set = [format!("learner={learner}"), "train.target_return=-5.0".to_owned()];
-        RunConfig::resolve(None, &set, Vec::new()).unwrap().to_toml().unwrap()
+        resolve(&[&format!("learner={learner}"), "train.target_return=-5.0"]).unwrap().to_toml().unwrap()
     });
     let memory = PathBuf::from("/dev/shm");
     let directory = if memory.is_dir() { memory } else { std::env::temp_dir() };

@@ -99,19 +99,17 @@ impl<'a> Members<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::tests::resolve;
 
     #[test]
     fn a_member_alone_has_its_own_settings_and_seed() {
         let set = ["learner=rnd+sac", "seed=3", "sac.hidden=[8, 8]", "sweep.rnd.intrinsic=0.5,1.0"];
-        let config = RunConfig::resolve(None, &set.map(str::to_owned), Vec::new()).unwrap();
+        let config = resolve(&set).unwrap();
         let members = Members::of(&config).unwrap();
         // Two layers for two members are widths, not settings of the members.
         assert_eq!(members.describe(1), "rnd.intrinsic 1.0");
         let set = ["learner=rnd+sac", "seed=4", "sac.hidden=[8, 8]", "rnd.intrinsic=1.0"];
-        assert_eq!(
-            members.alone(1).unwrap(),
-            RunConfig::resolve(None, &set.map(str::to_owned), Vec::new()).unwrap()
-        );
+        assert_eq!(members.alone(1).unwrap(), resolve(&set).unwrap());
         assert!(members.alone(2).unwrap_err().to_string().contains("--member: must be below 2, got 2"));
     }
 }

@@ -131,13 +131,13 @@ fn memory() -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::tests::resolve;
 
     const PENDULUM: Sizes = Sizes { observation: 3, action: 1 };
     const HUMANOID: Sizes = Sizes { observation: 348, action: 17 };
 
     fn problems(set: &[&str], sizes: Sizes, memory: f64) -> Vec<String> {
-        let set: Vec<String> = set.iter().map(ToString::to_string).collect();
-        too_large(&RunConfig::resolve(None, &set, Vec::new()).unwrap(), sizes, memory)
+        too_large(&resolve(set).unwrap(), sizes, memory)
     }
 
     #[test]

@@ -212,15 +212,7 @@ fn check(key: &str, values: &[Value], defaults: &Table) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::CliError;
-
-    fn resolve(set: &[&str]) -> Result<RunConfig, Vec<String>> {
-        let set: Vec<String> = set.iter().map(ToString::to_string).collect();
-        RunConfig::resolve(None, &set, Vec::new()).map_err(|error| match error {
-            CliError::Config(list) => list,
-            other => vec![other.to_string()],
-        })
-    }
+    use crate::config::tests::resolve;
 
     #[test]
     fn the_grid_is_the_population() {

@@ -57,11 +57,17 @@ fn draw_on<B: DrawingBackend>(
 ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
     area.fill(&WHITE)?;
     let (_, body) = area.split_vertically(head(area, figure)?);
+    let scale = |value: f64| if figure.logarithmic { value.log2() } else { value };
+    let unscale = |value: f64| if figure.logarithmic { value.exp2() } else { value };
     let points = || figure.series.iter().flat_map(|series| &series.points);
-    let (left, right) = range(points().map(|point| point.x), 0.0);
-    let heights = points().flat_map(|point| [point.low, point.high]).chain(figure.threshold);
+    let (left, right) = range(points().map(|point| scale(point.x)), 0.0);
+    let threshold = figure.threshold.map(scale);
+    let heights = points().flat_map(|point| [scale(point.low), scale(point.high)]).chain(threshold);
     let (bottom, top) = range(heights, 0.04);
-    let digits = digits(top - bottom);
+    // On a logarithmic scale, ticks are powers of two.
+    let digits = if figure.logarithmic { 0 } else { digits(top - bottom) };
+    let ticks =
+        |width: f64, most: usize| if figure.logarithmic { most.min(width as usize + 1) } else { most };
     let mut chart = ChartBuilder::on(&body)
         .margin(16)
         .margin_top(4)
@@ -73,28 +79,29 @@ fn draw_on<B: DrawingBackend>(
         .configure_mesh()
         .x_desc(&figure.x_label)
         .y_desc(&figure.y_label)
-        .x_label_formatter(&|value| number(*value, 0))
-        .y_label_formatter(&|value| number(*value, digits))
-        .x_labels(7)
-        .y_labels(8)
+        .x_label_formatter(&|value| number(unscale(*value), 0))
+        .y_label_formatter(&|value| number(unscale(*value), digits))
+        .x_labels(ticks(right - left, 7))
+        .y_labels(ticks(top - bottom, 8))
         .label_style((FONT, 17))
         .axis_desc_style((FONT, 19))
         .bold_line_style(BLACK.mix(0.12))
         .light_line_style(TRANSPARENT)
         .axis_style(BLACK.mix(0.6))
         .draw()?;
-    if let Some(threshold) = figure.threshold {
+    if let Some(threshold) = threshold {
         let line = [(left, threshold), (right, threshold)];
         chart.draw_series(DashedLineSeries::new(line, 6, 5, threshold_style()))?;
     }
     // The bands below all the lines.
     for (place, series) in figure.series.iter().enumerate() {
-        let high = series.points.iter().map(|point| (point.x, point.high));
-        let low = series.points.iter().rev().map(|point| (point.x, point.low));
+        let high = series.points.iter().map(|point| (scale(point.x), scale(point.high)));
+        let low = series.points.iter().rev().map(|point| (scale(point.x), scale(point.low)));
         chart.draw_series([Polygon::new(high.chain(low).collect::<Vec<_>>(), colour(place).mix(0.18))])?;
     }
     for (place, series) in figure.series.iter().enumerate() {
-        let mean: Vec<(f64, f64)> = series.points.iter().map(|point| (point.x, point.mean)).collect();
+        let mean: Vec<(f64, f64)> =
+            series.points.iter().map(|point| (scale(point.x), scale(point.mean))).collect();
         let style = colour(place).stroke_width(3);
         if place < COLOURS.len() {
             chart.draw_series(LineSeries::new(mean.iter().copied(), style))?;
@@ -218,6 +225,7 @@ mod tests {
                 points: (0..5).map(|x| point(f64::from(x))).collect(),
             }],
             threshold: Some(-2.0),
+            logarithmic: false,
         }
     }
 
@@ -236,6 +244,17 @@ mod tests {
         assert_eq!((info.width, info.height), SIZE);
         let blue = pixels.chunks_exact(3).filter(|pixel| **pixel == [0, 114, 178]).count();
         assert!(blue > 200, "{blue} pixels of the line");
+    }
+
+    /// Doublings are equally far apart, and the ticks say the values.
+    #[test]
+    fn a_logarithmic_figure_has_powers_of_two_at_its_ticks() {
+        let point = |x: f64| Point { x, mean: 1e3 / x, low: 9e2 / x, high: 1.1e3 / x };
+        let series = vec![Series { label: "sac".into(), points: [32.0, 64.0, 256.0].map(point).to_vec() }];
+        let svg = svg(&Figure { series, threshold: None, logarithmic: true, ..figure() }).unwrap();
+        for tick in ["32", "64", "128", "256", "4", "8", "16"] {
+            assert!(svg.lines().any(|line| line.trim() == tick), "{tick} in {svg}");
+        }
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub(crate) struct Figure {
     pub(crate) series: Vec<Series>,
     /// A horizontal line to compare with.
     pub(crate) threshold: Option<f64>,
+    /// Whether both axes are; all numbers are then above 0.
+    pub(crate) logarithmic: bool,
 }
 
 /// One line with a band around it.
@@ -206,6 +208,7 @@ fn figure(curves: &[Curve], options: &PlotOptions) -> Result<Figure, CliError> {
         y_label,
         series,
         threshold: options.threshold,
+        logarithmic: false,
     })
 }
 

@@ -46,6 +46,7 @@ pub(super) fn figure(axes: &Axes<'_>, measurements: &[Measurement]) -> Option<Fi
         y_label: "updates a second".to_owned(),
         series,
         threshold: None,
+        logarithmic: true,
         title: "Updates a second".to_owned(),
         caption: "median of the repeats, lowest to highest; of all members together".to_owned(),
     })

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Puts `ingle bench` beside a Python peer, in turns on the same cores, and prints the ratio of each turn.
+"""Puts `ingle bench` beside a peer, in turns on the same cores, and prints the ratio of each turn.
 
     cargo build --release
     .venv/bin/python benches/peers/beside.py --turns 5
     .venv/bin/python benches/peers/beside.py --points sac:256:256:1,td3:256:256:2 --peer jax-scan --json
+    python3 benches/peers/beside.py --points sac:256:256:1,td3:256:256:2 --peer rlevo
 
-A point is learner:batch:width:threads. The peer runs under this Python (requirements.txt). On a shared machine single
-figures differ from minute to minute; the median of the turns' ratios is what to read.
+A point is learner:batch:width:threads. A Python peer runs under this Python (requirements.txt); a Rust peer is the program
+that `rust/` builds (README.md). On a shared machine single figures differ from minute to minute; the median of the turns'
+ratios is what to read.
 """
 
 import argparse
@@ -17,22 +19,35 @@ import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+RUST_PEERS = ("rlevo",)
 
 
 def measured(command, cores):
-    result = subprocess.run(
-        command, capture_output=True, text=True, preexec_fn=lambda: os.sched_setaffinity(0, cores)
-    )
+    try:
+        result = subprocess.run(
+            command, capture_output=True, text=True, preexec_fn=lambda: os.sched_setaffinity(0, cores)
+        )
+    except OSError as error:
+        sys.exit(f"{command[0]}: {error.strerror}; build it first (README.md)")
     if result.returncode != 0:
         last = (result.stderr.strip() or result.stdout.strip() or "no message").splitlines()[-1]
         sys.exit(f"{command[0]}: {last}")
     return json.loads(result.stdout.strip().splitlines()[-1])["updates_per_s"]["median"]
 
 
+def peer_command(o):
+    if o.peer in RUST_PEERS:
+        return [o.rust, "--peer", o.peer]
+    return [sys.executable, os.path.join(HERE, "run.py"), "--peer", o.peer, "--wait", "0"]
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--ingle", default=os.path.join(HERE, "..", "..", "target", "release", "ingle"))
-    p.add_argument("--peer", default="jax-scan")
+    p.add_argument("--ingle", default=os.path.join(ROOT, "target", "release", "ingle"))
+    p.add_argument("--rust", default=os.path.join(ROOT, "target", "rust-peers", "release", "rust-peers"),
+                   help="the program of the Rust peers")
+    p.add_argument("--peer", default="jax-scan", help=f"one of run.py, or {' or '.join(RUST_PEERS)}")
     p.add_argument("--points", default="sac:256:256:1,sac:256:256:2,sac:256:64:1,sac:1024:256:1,td3:256:256:1")
     p.add_argument("--turns", type=int, default=5)
     p.add_argument("--json", action="store_true", help="one object per point instead of a table")
@@ -51,9 +66,7 @@ def main():
         for _ in range(o.turns):
             ours.append(measured(
                 [o.ingle, "bench", "--learner", learner, *shape, "--repeats", "3", "--seconds", "1", "--json"], cores))
-            theirs.append(measured(
-                [sys.executable, os.path.join(HERE, "run.py"), "--peer", o.peer, "--algo", learner, *shape,
-                 "--repeats", "3", "--wait", "0"], cores))
+            theirs.append(measured([*peer_command(o), "--algo", learner, *shape, "--repeats", "3"], cores))
         ratios = [a / b for a, b in zip(ours, theirs)]
         if o.json:
             print(json.dumps({"learner": learner, "batch": int(batch), "width": int(width), "threads": int(threads),

@@ -43,6 +43,10 @@ mutations count="10000" seed="1":
     INGLE_MUTATIONS={{count}} INGLE_FAULT_SEED={{seed}} cargo test --release --workspace --features {{features}} --test replay -- --nocapture wrong_demonstrations
     INGLE_MUTATIONS={{count}} INGLE_FAULT_SEED={{seed}} cargo test --release --workspace --features {{features}} --test conformance -- --nocapture no_reader_panics
 
+# Wrong versions of replays, limiter, targets and guard, each of which a test must fail on (crates/ingle-testing/mutants).
+mutants *words:
+    python3 crates/ingle-testing/mutants/run.py {{words}}
+
 # Fuzz one reader: state, checkpoint, demonstrations, imitation, run (needs cargo-fuzz and a nightly toolchain).
 fuzz target *options:
     cargo +nightly fuzz run {{target}} {{options}}

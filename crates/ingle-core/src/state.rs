@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use burn::tensor::{Element, Tensor, TensorData};
+use burn::tensor::{Element, Tensor, TensorData, Transaction};
 
 use crate::random::{RandomStream, StreamPosition};
 use crate::{Error, Result};
@@ -313,9 +313,12 @@ struct Saver {
 
 impl Visit for Saver {
     fn tensor(&mut self, name: &str, value: &mut Tensor<2>) {
-        match value.try_to_data() {
+        // In a transaction: other reads on a GPU are put off until somebody looks at the numbers, and an update in place that
+        // comes before would be saved with them.
+        match Transaction::default().register(value.clone()).try_execute() {
             Ok(data) => {
-                self.record.0.insert(name.to_owned(), RecordItem::Tensor(data));
+                let items = data.into_iter().map(|data| (name.to_owned(), RecordItem::Tensor(data)));
+                self.record.0.extend(items);
             }
             Err(error) => self.fail(Error::Execution(error.to_string())),
         }

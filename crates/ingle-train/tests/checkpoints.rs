@@ -319,7 +319,10 @@ fn hostile_files_do_no_harm() {
         reseal(&victim, index, &bytes);
         read += usize::from(checkpoints(&victim.scratch.0, 1).read(9).is_ok());
     }
-    println!("{count} hostile files with valid hashes, seed {seed}: 0 panics ({read} could be read)");
+    let most = peak().map_or("not known here".into(), |bytes| format!("{:.1} MB", bytes as f64 / 1e6));
+    println!(
+        "{count} hostile files with valid hashes, seed {seed}: 0 panics ({read} could be read), peak memory {most}"
+    );
     // A header that claims to be as large as a file could be.
     let mut bytes = original.clone();
     bytes[..8].copy_from_slice(&(90_000_000_u64).to_le_bytes());
@@ -327,6 +330,15 @@ fn hostile_files_do_no_harm() {
     reseal(&victim, index, &bytes);
     let error = checkpoints(&victim.scratch.0, 1).read(9).unwrap_err().to_string();
     assert!(error.contains("its header has 90000000 bytes"), "{error}");
+    assert!(peak().is_none_or(|peak| peak < bytes.len() as u64 + (64 << 20)), "{most} of memory");
+}
+
+/// The peak of this process's resident memory in bytes, where Linux tells it: of all tests in here.
+fn peak() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let kilobytes =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().strip_suffix(" kB")?;
+    Some(kilobytes.parse::<u64>().ok()? * 1024)
 }
 
 /// Writes a manifest that is right for `bytes` in the place of file `index`.

@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use burn::tensor::{Device, Tensor, TensorData};
 use ingle_core::sac::{Sac, SacConfig};
 use ingle_core::{Acting, CoreLearner, Error, Learner, LearnerCore, Policy, Result, State, StepOutput};
-use ingle_envs::{LinearQuadratic, LinearQuadraticOptimum, VectorEnvironment, make_vector};
+use ingle_envs::{
+    BoxSpace, EnvironmentError, LinearQuadratic, LinearQuadraticOptimum, VectorEnvironment, VectorStep,
+    make_vector,
+};
 use ingle_replay::{Insert, ReplayConfig, Rows, UniformReplay};
 use ingle_train::{
     Checkpoints, Event, MetricsFile, Observer, StopReason, TrainConfig, TrainError, Trainer, evaluate,
@@ -233,10 +236,24 @@ fn evaluation_is_deterministic_and_does_not_touch_training() {
     assert_eq!(evaluate(1)[0].episodes, 3);
 }
 
-/// A learner that keeps what is inserted and knows nothing else.
+/// The first row of an insert.
+struct Inserted {
+    observation: Vec<f32>,
+    discount: f32,
+    truncated: bool,
+    next_observation: Vec<f32>,
+}
+
+/// A learner that keeps what is inserted for each member and knows nothing else.
 struct Recorder {
     device: Device,
-    rows: Vec<(Vec<f32>, f32, Vec<f32>)>,
+    rows: Vec<Vec<Inserted>>,
+}
+
+impl Recorder {
+    fn new(population: usize) -> Self {
+        Self { device: Device::flex(), rows: (0..population).map(|_| Vec::new()).collect() }
+    }
 }
 
 impl Learner for Recorder {
@@ -261,7 +278,7 @@ impl Policy for Recorder {
     }
 
     fn population(&self) -> usize {
-        1
+        self.rows.len()
     }
 
     fn device(&self) -> &Device {
@@ -275,15 +292,20 @@ impl Policy for Recorder {
 }
 
 impl Insert for Recorder {
-    fn insert(&mut self, _: usize, rows: Rows<'_>) -> Result<()> {
-        self.rows.push((rows.observation.to_vec(), rows.discount[0], rows.next_observation.to_vec()));
+    fn insert(&mut self, member: usize, rows: Rows<'_>) -> Result<()> {
+        self.rows[member].push(Inserted {
+            observation: rows.observation.to_vec(),
+            discount: rows.discount[0],
+            truncated: rows.truncated[0],
+            next_observation: rows.next_observation.to_vec(),
+        });
         Ok(())
     }
 }
 
 #[test]
 fn a_time_limit_keeps_the_bootstrap_and_the_real_successor() {
-    let recorder = Recorder { device: Device::flex(), rows: Vec::new() };
+    let recorder = Recorder::new(1);
     let settings = TrainConfig { steps: 401, warmup_steps: 0, ..config() };
     let mut trainer = Trainer::new(
         recorder,
@@ -294,12 +316,82 @@ fn a_time_limit_keeps_the_bootstrap_and_the_real_successor() {
     )
     .unwrap();
     trainer.run(&mut []).unwrap();
-    let rows = &trainer.learner.rows;
+    let rows = &trainer.learner.rows[0];
     for (step, pair) in rows.windows(2).enumerate() {
-        let ((_, discount, next), (observation, ..)) = (&pair[0], &pair[1]);
-        assert!((discount - 0.99).abs() < 1e-6, "a truncation is no termination");
+        assert!((pair[0].discount - 0.99).abs() < 1e-6, "a truncation is no termination");
         // Steps 200 and 400 end episodes: what follows is a new start, and not the successor that was stored.
-        assert_eq!(next == observation, (step + 1) % 200 != 0, "step {step}");
+        let goes_on = pair[0].next_observation == pair[1].observation;
+        assert_eq!(goes_on, (step + 1) % 200 != 0, "step {step}");
+    }
+}
+
+/// Counts its steps. Every second one ends an episode: by itself, by being cut off, or both, in turn.
+struct Endings {
+    spaces: [BoxSpace; 2],
+    last: VectorStep,
+    steps: u32,
+}
+
+/// Whether a step of [`Endings`] terminates, and whether it truncates.
+fn ending(step: u32) -> (bool, bool) {
+    match step % 6 {
+        1 => (true, false),
+        3 => (false, true),
+        5 => (true, true),
+        _ => (false, false),
+    }
+}
+
+impl VectorEnvironment for Endings {
+    fn len(&self) -> usize {
+        1
+    }
+
+    fn observation_space(&self) -> &BoxSpace {
+        &self.spaces[0]
+    }
+
+    fn action_space(&self) -> &BoxSpace {
+        &self.spaces[1]
+    }
+
+    fn reset(&mut self, _: u64) -> std::result::Result<&[f32], EnvironmentError> {
+        Ok(&self.last.observation)
+    }
+
+    fn step(&mut self, _: &[f32]) -> std::result::Result<&VectorStep, EnvironmentError> {
+        (self.last.terminated[0], self.last.truncated[0]) = ending(self.steps);
+        self.steps += 1;
+        self.last.next_observation.fill(self.steps as f32);
+        self.last.observation.fill(self.steps as f32);
+        Ok(&self.last)
+    }
+}
+
+#[test]
+fn the_discount_is_gamma_of_the_member_and_0_where_an_episode_terminated() {
+    let endings = |population: usize| -> Vec<Box<dyn VectorEnvironment>> {
+        let space = |width: usize| BoxSpace::new(vec![-100.0; width], vec![100.0; width]).unwrap();
+        let make = || Endings { spaces: [space(3), space(1)], last: VectorStep::new(1, 3), steps: 0 };
+        (0..population).map(|_| Box::new(make()) as Box<dyn VectorEnvironment>).collect()
+    };
+    let gamma = [0.75, 0.5];
+    let settings = TrainConfig { steps: 24, warmup_steps: 0, gamma: gamma.to_vec().into(), ..config() };
+    let evaluation = environments("pendulum", 2, settings.evaluation_episodes);
+    let mut trainer = Trainer::new(Recorder::new(2), endings(2), evaluation, settings, 0).unwrap();
+    trainer.run(&mut []).unwrap();
+    for (member, gamma) in gamma.into_iter().enumerate() {
+        let rows = &trainer.learner.rows[member];
+        assert_eq!(rows.len(), 24);
+        for (step, row) in rows.iter().enumerate() {
+            let (terminated, truncated) = ending(step as u32);
+            assert_eq!(
+                row.discount,
+                if terminated { 0.0 } else { gamma as f32 },
+                "member {member}, step {step}"
+            );
+            assert_eq!(row.truncated, truncated, "member {member}, step {step}");
+        }
     }
 }
 

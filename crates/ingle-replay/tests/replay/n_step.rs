@@ -261,16 +261,17 @@ proptest! {
 #[test]
 fn the_power_of_gamma_is_taken_in_float64() {
     let gamma = 0.99_f32;
-    let mut replay = folding(10, 1);
-    for number in 0..10 {
+    // So many that rounding each product to float32 would show.
+    let mut replay = folding(100, 1);
+    for number in 0..100 {
         let mut step = step(number, 1.0, End::None);
         step.row[3] = gamma;
         insert(&mut replay, &[step]).unwrap();
     }
     let [.., reward, discount, _] = replay.replay.0[0];
     let gamma = f64::from(gamma);
-    assert_eq!(discount, gamma.powi(10) as f32);
-    assert_eq!(reward, ((1.0 - gamma.powi(10)) / (1.0 - gamma)) as f32);
+    assert_eq!(discount, gamma.powi(100) as f32);
+    assert_eq!(reward, ((1.0 - gamma.powi(100)) / (1.0 - gamma)) as f32);
 }
 
 #[test]

@@ -21,7 +21,6 @@ fn devices() -> Vec<Device> {
 /// What an update moves, of one member.
 fn moved(state: &impl State, member: usize) -> Record {
     let mut record = state.save().unwrap();
-    // Members are taken out on the host: on wgpu, reading views of a device's buffers has brought another item's numbers.
     for item in record.0.values_mut() {
         if let RecordItem::Tensor(data) = item {
             let numbers = ingle_testing::numbers(data.clone());
@@ -257,6 +256,29 @@ fn moments_take_in_nothing_that_is_not_finite() {
         assert_eq!(values(&moments.count), [6.0, 2.0]);
         assert_eq!(values(&moments.mean)[2..], values(&healthy.mean)[2..]);
         assert_eq!(values(&moments.variance)[2..], values(&healthy.variance)[2..]);
+    }
+}
+
+/// A loss that comes after others, and parameters whose gradient is finite.
+#[test]
+fn whatever_is_watched_holds_its_member() {
+    for device in devices() {
+        let tensor = |values: [[f32; 2]; 3]| Tensor::<2>::from_floats(values, &device);
+        let zeros = Tensor::<1>::zeros([3], &device);
+        let mut guard = Guard::new(&zeros);
+        guard.watch(&Tensor::from_floats([0.0, f32::NAN, 0.0], &device));
+        guard.watch(&Tensor::from_floats([0.0, 0.0, f32::INFINITY], &device));
+        assert_eq!(values(&guard.held_as_numbers()), [0.0, 1.0, 1.0]);
+
+        let rate = Tensor::full([3, 1], 0.1, &device);
+        let parameters = tensor([[1.0, 1.0], [f32::NAN, 1.0], [1.0, 1e20]]);
+        let mut network = Trainable::new(parameters, rate);
+        let mut guard = Guard::new(&zeros);
+        network.step(&Adam::default(), tensor([[0.5; 2]; 3]), &mut guard);
+        assert_eq!(values(&guard.held_as_numbers()), [0.0, 1.0, 1.0]);
+        let parameters = values(&network.parameters);
+        assert!(parameters[0] < 1.0 && parameters[1] < 1.0, "{parameters:?}");
+        assert_eq!((parameters[3], parameters[4]), (1.0, 1.0));
     }
 }
 

@@ -17,5 +17,6 @@ mod processors;
 mod readers;
 mod replay;
 mod side_by_side;
+mod targets;
 mod traces;
 mod training;

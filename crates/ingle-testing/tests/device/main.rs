@@ -4,6 +4,7 @@
 
 mod graph;
 mod kernels;
+mod records;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

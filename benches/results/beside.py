@@ -25,7 +25,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 RUNS = os.path.join("runs", "results", "beside")
 INGLE = os.environ.get("INGLE", os.path.join(ROOT, "target", "release", "ingle"))
 WARMUP = 1_000
-NAMES = {"ingle": "ingle", "sb3": "Stable-Baselines3", "sbx": "SBX"}
+NAMES = {"ingle": "ingle", "played": "ingle, from the peers' starts", "sb3": "Stable-Baselines3", "sbx": "SBX"}
 
 Task = collections.namedtuple("Task", "name env steps interval learners frameworks")
 TASKS = [
@@ -65,7 +65,8 @@ def command(run):
 def train(run):
     """Trains in a process of its own, and writes down what that took."""
     path = directory(run)
-    shutil.rmtree(path, ignore_errors=True)
+    for old in [run, run._replace(framework="played")] if run.framework == "ingle" else [run]:
+        shutil.rmtree(directory(old), ignore_errors=True)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(f"{path}.log", "w", encoding="utf-8") as log:
         process = subprocess.Popen(["nice", "-n", os.environ.get("NICE", "10"), *command(run)], stdout=log, stderr=log)
@@ -77,6 +78,18 @@ def train(run):
     with open(os.path.join(path, "cost.json"), "w", encoding="utf-8") as file:
         json.dump(cost, file)
     print(f"{path}: {cost['cpu_seconds']:.0f} s of CPU time, {cost['peak_mb']:.0f} MB", file=sys.stderr, flush=True)
+
+
+def play(run):
+    """Plays the last policy of a run of ingle from the starts of the peers' evaluations, and returns the run of that."""
+    played = run._replace(framework="played")
+    path, policy = directory(played), os.path.join(directory(run), "policy.onnx")
+    if not os.path.exists(os.path.join(path, "metrics.jsonl")):
+        shutil.rmtree(path, ignore_errors=True)
+        ingle("export", directory(run), "--out", policy)
+        script = os.path.join(HERE, "play.py")
+        subprocess.run([sys.executable, script, policy, "--like", directory(run), "--run", path], check=True)
+    return played
 
 
 def read(run, name):
@@ -119,6 +132,13 @@ def main():
     report([run for run in runs if finished(run)])
 
 
+def row(task, learner, framework, scores, cpu, peak):
+    score = scores[f"{framework}-{learner}"]
+    interval = " to ".join(f"{bound:.1f}" for bound in score["interval"] or ()) or "–"
+    return (f"| {task.name}, {task.steps:,} | {learner.upper()} | {NAMES[framework]} | {score['n']} | {score['iqm']:.1f} "
+            f"| {interval} | {cpu} | {peak} |").replace("| -", "| −").replace(" to -", " to −")
+
+
 def report(runs):
     """A row for each group of runs, a figure for each learner in an environment, and what the peers were given."""
     print("| environment, steps | learner | framework | seeds | IQM of the return | 95 % interval | CPU seconds | peak MB |")
@@ -127,11 +147,12 @@ def report(runs):
     for task, learner in dict.fromkeys((run.task, run.learner) for run in runs):
         own = [run for run in runs if (run.task, run.learner) == (task, learner)]
         paths = list(map(directory, own))
-        rows = map(json.loads, ingle("compare", "--group", "directory", "--json", *paths).splitlines())
-        scores = {row["group"]: row for row in rows if "iqm" in row}
+        played = [play(run) for run in own if run.framework == "ingle"]
+        all_paths = [*paths, *map(directory, played)]
+        rows = list(map(json.loads, ingle("compare", "--group", "directory", "--json", *all_paths).splitlines()))
+        scores = {group["group"]: group for group in rows if "iqm" in group}
         for framework in dict.fromkeys(run.framework for run in own):
             group = [run for run in own if run.framework == framework]
-            score = scores[os.path.basename(os.path.dirname(directory(group[0])))]
             costs = [read(run, "cost.json") for run in group]
             summaries = [read(run, "summary.json") for run in group]
             for run, summary in zip(group, summaries):
@@ -145,9 +166,10 @@ def report(runs):
                 cpu += f" ({statistics.median(peer['training_cpu_seconds'] for peer in peers):.0f})"
                 arguments[NAMES[framework], learner.upper()] = peers[0]["differs_from_default"]
                 versions |= peers[0]["versions"]
-            interval = " to ".join(f"{bound:.1f}" for bound in score["interval"] or ()) or "–"
-            print(f"| {task.name}, {task.steps:,} | {learner.upper()} | {NAMES[framework]} | {len(group)} | {score['iqm']:.1f} "
-                  f"| {interval} | {cpu} | {max(cost['peak_mb'] for cost in costs):.0f} |")
+            peak = f"{max(cost['peak_mb'] for cost in costs):.0f}"
+            print(row(task, learner, framework, scores, cpu, peak))
+            if framework == "ingle":
+                print(row(task, learner, "played", scores, "", ""))
         figure = os.path.join("docs", "results", f"beside-{learner}-{task.name.lower()}")
         ingle("plot", "--group", "directory", "--title", f"{learner.upper()} on {task.name}", "--out", figure, *paths)
     print("\n| framework | learner | argument | its default | here |")

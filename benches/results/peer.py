@@ -26,6 +26,9 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 
 NATIVE = {"pendulum": "Pendulum-v1", "mountain-car-continuous": "MountainCarContinuous-v0"}
 
+# Evaluations of seed S begin at Gymnasium's seeds FIRST_START + S, FIRST_START + S + 1, ...: the same starts every time.
+FIRST_START = 10_000
+
 # What a comparison cannot translate must have this value (None: not be there).
 PLAIN = {
     "envs": 1, "population": 1, "replay.kind": "uniform", "replay.n_step": 1,
@@ -173,8 +176,7 @@ def main():
         def evaluate():
             nonlocal spent, last
             before = cpu_seconds()
-            # The same starts every time, and no others: a policy that is better gets more on them.
-            evaluation.seed(10_000 + seed)
+            evaluation.seed(FIRST_START + seed)  # of the first environment; each further one has one more
             returns, lengths = evaluate_policy(
                 model, evaluation, n_eval_episodes=train["evaluation_episodes"], deterministic=True,
                 return_episode_rewards=True)

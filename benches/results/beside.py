@@ -30,8 +30,8 @@ NAMES = {"ingle": "ingle", "played": "ingle, from the peers' starts", "sb3": "St
 Task = collections.namedtuple("Task", "name env steps interval learners frameworks")
 TASKS = [
     Task("Pendulum-v1", "pendulum", 10_000, 1_000, ("sac", "td3"), ("ingle", "sbx", "sb3")),
-    Task("InvertedPendulum-v5", "mujoco:InvertedPendulum-v5", 10_000, 1_000, ("sac", "td3"), ("ingle", "sbx", "sb3")),
-    Task("MountainCarContinuous-v0", "mountain-car-continuous", 10_000, 1_000, ("sac", "td3"), ("ingle", "sbx", "sb3")),
+    Task("InvertedPendulum-v5", "mujoco:InvertedPendulum-v5", 10_000, 1_000, ("sac", "td3"), ("ingle", "sbx")),
+    Task("MountainCarContinuous-v0", "mountain-car-continuous", 10_000, 1_000, ("sac",), ("ingle", "sbx")),
     Task("HalfCheetah-v5", "mujoco:HalfCheetah-v5", 100_000, 10_000, ("sac",), ("ingle", "sbx")),
 ]
 

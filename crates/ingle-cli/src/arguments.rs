@@ -4,16 +4,18 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Reinforcement learning on burn: SAC and TD3 on any device, learners that are given their samples.
+/// Reinforcement learning on burn: train, evaluate, compare, export and import learners.
 #[derive(Debug, Parser)]
-#[command(version, about, arg_required_else_help = true, after_help = EXIT_CODES)]
+#[command(version, arg_required_else_help = true, after_help = EXIT_CODES)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
 const EXIT_CODES: &str = "\
-Exit codes:
+`ingle COMMAND --help` shows examples; the first run is `ingle train sac --env pendulum`.
+
+Exit codes of every command:
   0 done   1 other failure   2 bad configuration or input   3 no such device
   4 device out of memory   5 device lost   6 the learner is not finite   7 an environment failed
   101 internal error   130/143 stopped by INT/TERM
@@ -25,12 +27,12 @@ Environment:
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Train a learner in an environment.
+    /// Train a learner in an environment, or offline from recorded episodes.
     #[command(after_help = TRAIN_EXAMPLES)]
     Train(TrainOptions),
     /// Evaluate the policy of a run.
     #[command(
-        after_help = "Examples:\n  ingle eval runs/sac-pendulum-0\n  ingle eval runs/sac-pendulum-0 --episodes 100 --json\n  ingle eval runs/sac-pendulum-0 --member 3\n  ingle eval runs/sac-pendulum-0/best"
+        after_help = "Examples:\n  ingle eval runs/sac-pendulum-0\n  ingle eval runs/sac-pendulum-0 --episodes 100 --json\n  ingle eval runs/sac-pendulum-0 --member 3\n  ingle eval runs/sac-pendulum-0/best\n  ingle eval runs/bc-human-v2-0 --env gym:AdroitHandPen-v1 --python .venv/bin/python"
     )]
     Eval(EvalOptions),
     /// Write the policy of a run for other programs: safetensors in PyTorch's layout, or ONNX.
@@ -38,12 +40,11 @@ pub(crate) enum Command {
         after_help = "Examples:\n  ingle export runs/sac-pendulum-0 --out policy.onnx\n  ingle export runs/sac-pendulum-0 --out policy.safetensors\n  ingle export runs/sweep --member 3 --format onnx --out best.model\n\nThe layout, the names and Python programs that use the files: docs/policies.md."
     )]
     Export(ExportOptions),
-    /// Make a run of what Stable-Baselines3, CleanRL or `PyTorch` saved.
-    #[command(after_help = IMPORT_EXAMPLES)]
+    #[command(about = "Make a run of what Stable-Baselines3, CleanRL or PyTorch saved", after_help = IMPORT_EXAMPLES)]
     Import(ImportOptions),
     /// Measure how many updates a second a learner makes.
     #[command(
-        after_help = "Examples:\n  ingle bench --learner sac --batch 256 --width 256 --device flex\n  ingle bench --batch 64,256,1024 --width 64,256 --threads 1 --json\n  ingle bench --population 1,8,64 --width 64 --updates-per-call 8\n  ingle bench --learner rnd+sac,ail+sac,rnd+ail+sac --set ail.gradient_penalty=10"
+        after_help = "Examples:\n  ingle bench --learner sac --batch 256 --width 256 --device flex\n  ingle bench --batch 64,256,1024 --width 64,256 --threads 1 --json\n  ingle bench --population 1,8,64 --width 64 --updates-per-call 8\n  ingle bench --learner rnd+sac,ail+sac,rnd+ail+sac --set ail.gradient_penalty=10\n  ingle bench --phases --peers .venv/bin/python\n  ingle bench --batch 64,256,1024 --plot batch"
     )]
     Bench(BenchOptions),
     /// Learning curves of runs: a table, and figures as SVG and PNG.
@@ -60,9 +61,12 @@ pub(crate) enum Command {
     )]
     Compare(CompareOptions),
     /// List runs: learner, environment, steps, last return, and whether they run; or print their numbers as CSV.
-    #[command(after_help = "Examples:\n  ingle runs\n  ingle runs runs/sac-pendulum-0 --csv > run.csv")]
+    #[command(
+        after_help = "Examples:\n  ingle runs\n  ingle runs experiments --json\n  ingle runs runs/sac-pendulum-0 --csv > run.csv"
+    )]
     Runs(RunsOptions),
     /// List the devices that are built in and there.
+    #[command(after_help = "Examples:\n  ingle devices\n  ingle devices --json")]
     Devices(DevicesOptions),
 }
 
@@ -86,6 +90,7 @@ Examples:
   ingle train sac --env gym:Hopper-v5 --steps 1000000 --restarts 20
 
 The first INT or TERM stops after the current step and saves; a second one stops at once.
+Exit codes are listed by `ingle --help`.
 Settings are taken from the defaults, then --config, then --set, then the options here.
 `--set` takes the dotted keys of the configuration file; the resolved configuration of a run is
 in its directory as config.toml and can be given to --config.";
@@ -108,10 +113,11 @@ pub(crate) struct TrainOptions {
     /// given, is what they are evaluated in)
     #[arg(long, value_name = "FILE")]
     pub(crate) data: Option<String>,
-    /// Where to compute: flex, ndarray, wgpu[:n], cuda[:n] [default: flex]
+    /// Where to compute: flex, ndarray, wgpu[:n], cuda[:n]; `ingle devices` lists them [default: flex]
     #[arg(long)]
     pub(crate) device: Option<String>,
-    /// Whether updates are captured once and replayed, on devices that have graphs [default: off]
+    /// Whether updates are captured once and replayed, on devices that have graphs: on fails where that cannot be,
+    /// auto then makes eager ones [default: off]
     #[arg(long, value_name = "MODE", value_parser = ["off", "auto", "on"])]
     pub(crate) graph: Option<String>,
     /// Seed of everything random; member p of a population has that plus p [default: 0]
@@ -167,15 +173,25 @@ pub(crate) struct EvalOptions {
     /// Seed of the environments' starts
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    /// The environment [default: the run's]
-    #[arg(long)]
-    pub(crate) env: Option<String>,
-    /// Where to compute [default: the device of the run]
-    #[arg(long)]
-    pub(crate) device: Option<String>,
+    #[command(flatten)]
+    pub(crate) place: PlaceOptions,
     /// Print the result as one JSON object on the last line of standard output
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Where the policy of a run plays.
+#[derive(Debug, Args)]
+pub(crate) struct PlaceOptions {
+    /// The environment, as for train [default: the run's]
+    #[arg(long)]
+    pub(crate) env: Option<String>,
+    /// The Python that mujoco: and gym: environments use [default: the run's]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) python: Option<String>,
+    /// Where to compute: flex, ndarray, wgpu[:n], cuda[:n] [default: the device of the run]
+    #[arg(long)]
+    pub(crate) device: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -204,21 +220,17 @@ pub(crate) struct RecordOptions {
     /// Episodes to play, side by side
     #[arg(long, default_value_t = 20)]
     pub(crate) episodes: usize,
-    /// The file to write, safetensors
+    /// The file to write, safetensors; it must not be there
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
     /// Seed of the environments' starts
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    /// Which member of a population plays
-    #[arg(long, default_value_t = 0)]
+    /// Which member of a population plays (the best one is alone in RUN/best)
+    #[arg(long, value_name = "P", default_value_t = 0)]
     pub(crate) member: usize,
-    /// The environment [default: the run's]
-    #[arg(long)]
-    pub(crate) env: Option<String>,
-    /// Where to compute [default: the device of the run]
-    #[arg(long)]
-    pub(crate) device: Option<String>,
+    #[command(flatten)]
+    pub(crate) place: PlaceOptions,
     /// The licence of the episodes, which is written into the file
     #[arg(long)]
     pub(crate) licence: Option<String>,
@@ -296,9 +308,9 @@ pub(crate) struct ExportOptions {
 /// The formats of exported policies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ExportFormat {
-    /// Weights in `PyTorch`'s layout.
+    #[value(help = "Weights in PyTorch's layout")]
     Safetensors,
-    /// A model from observation to action.
+    #[value(help = "A model from observation to action")]
     Onnx,
 }
 
@@ -306,7 +318,7 @@ pub(crate) enum ExportFormat {
 pub(crate) struct ImportOptions {
     /// The direct core that it is: sac or td3
     pub(crate) learner: String,
-    /// The file
+    /// What the other library saved
     pub(crate) file: PathBuf,
     /// The environment that it was trained in, as for train
     #[arg(long)]
@@ -363,7 +375,7 @@ pub(crate) struct BenchOptions {
     /// A Python with peers, which take turns with ingle; see benches/peers/README.md
     #[arg(long, value_name = "PYTHON")]
     pub(crate) peers: Option<PathBuf>,
-    /// The peers: sb3, sbx, torch, torch-compile, jax, jax-scan, torchrl
+    /// The peers that take turns: sb3, sbx, torch, torch-compile, jax, jax-scan, torchrl
     #[arg(long, value_delimiter = ',', default_value = "jax-scan", requires = "peers")]
     pub(crate) peer: Vec<String>,
     /// Draw NAME.svg and NAME.png: updates a second over what was swept

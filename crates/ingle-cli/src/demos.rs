@@ -24,12 +24,12 @@ pub(crate) fn run(command: &DemosCommand) -> Result<(), CliError> {
 }
 
 fn record(options: &RecordOptions) -> Result<(), CliError> {
-    let RecordOptions { run, episodes, out, seed, member, env, device, licence } = options;
+    let RecordOptions { run, episodes, out, seed, member, place, licence } = options;
     if *episodes == 0 {
         return Err(CliError::Config(vec!["--episodes: must be at least 1, got 0".into()]));
     }
     refuse_existing(out)?;
-    let policy = RunPolicy::open(run, device.as_deref(), env.as_deref())?;
+    let policy = RunPolicy::open(run, place)?;
     let mut environments = environments(&policy.config, *episodes)?;
     let (learner, env) = (policy.config.learner.clone(), policy.config.env.clone());
     let mut environment = environments.remove(0);

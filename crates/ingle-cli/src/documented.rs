@@ -107,12 +107,20 @@ fn every_command_that_is_shown_is_taken() {
     for (name, page) in pages() {
         shells.extend(blocks(&page, "sh").into_iter().map(|block| (name.clone(), block.to_owned())));
     }
-    for command in Arguments::command().get_subcommands() {
+    let (mut checked, mut problems) = (0, Vec::new());
+    let mut commands_left: Vec<_> = Arguments::command().get_subcommands().cloned().collect();
+    while let Some(command) = commands_left.pop() {
+        if command.has_subcommands() {
+            commands_left.extend(command.get_subcommands().cloned());
+            continue;
+        }
         let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
         let examples = examples.lines().filter(|line| line.starts_with("  ingle ")).collect::<Vec<_>>();
+        if examples.is_empty() {
+            problems.push(format!("ingle {} --help shows no example", command.get_name()));
+        }
         shells.push((format!("ingle {} --help", command.get_name()), examples.join("\n")));
     }
-    let (mut checked, mut problems) = (0, Vec::new());
     for (place, shell) in shells {
         for words in commands(&shell).iter().filter_map(|words| arguments(words)) {
             checked += 1;

@@ -8,7 +8,7 @@ use ingle::train::{EpisodeStatistics, RunDirectory};
 use ingle::{CoreLearner, LearnerCore, Record, RecordItem, State};
 use serde_json::json;
 
-use crate::arguments::EvalOptions;
+use crate::arguments::{EvalOptions, PlaceOptions};
 use crate::config::{NONE, RunConfig};
 use crate::error::CliError;
 use crate::learner::Sizes;
@@ -30,7 +30,7 @@ pub(crate) fn run(options: &EvalOptions) -> Result<(), CliError> {
         let problem = format!("--episodes: must be at most {MOST_EPISODES}, got {}", options.episodes);
         return Err(CliError::Config(vec![problem]));
     }
-    let saved = RunPolicy::open(&options.run, options.device.as_deref(), options.env.as_deref())?;
+    let saved = RunPolicy::open(&options.run, &options.place)?;
     let config = saved.config.clone();
     let whole = Members::of(&config)?;
     let policy = match options.member {
@@ -96,12 +96,14 @@ pub(crate) struct RunPolicy {
 
 impl RunPolicy {
     /// The policy of a run, to be acted with on another device or in another environment, if one is given.
-    pub(crate) fn open(run: &Path, device: Option<&str>, env: Option<&str>) -> Result<Self, CliError> {
+    pub(crate) fn open(run: &Path, place: &PlaceOptions) -> Result<Self, CliError> {
         if !run.is_dir() {
             return Err(CliError::Input(format!("{} is not the directory of a run", run.display())));
         }
-        let given = [("device", device), ("env", env)];
-        let given = given.into_iter().filter_map(|(key, value)| Some((key, toml::Value::from(value?))));
+        let PlaceOptions { env, python, device } = place;
+        let given = [("device", device), ("env", env), ("environment.python", python)];
+        let given =
+            given.into_iter().filter_map(|(key, value)| Some((key, toml::Value::from(value.as_deref()?))));
         let config = RunConfig::resolve(Some(&run.join(CONFIG)), &[], given.collect())?;
         if config.env == NONE {
             let problem = "env: the run has no environment to play in: give one by --env";

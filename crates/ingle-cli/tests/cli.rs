@@ -959,10 +959,6 @@ fn devices_and_help() {
     let json = text(&ingle(&["devices", "--json"], &scratch.0).stdout);
     let first: serde_json::Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
     assert_eq!(first["device"], "flex");
-    for command in ["train", "eval", "bench", "plot", "compare", "runs"] {
-        let help = text(&ingle(&[command, "--help"], &scratch.0).stdout);
-        assert!(help.contains("Examples:"), "{command}: {help}");
-    }
     let help = text(&ingle(&["--help"], &scratch.0).stdout);
-    assert!(help.contains("Exit codes:"), "{help}");
+    assert!(help.contains("Exit codes of every command:"), "{help}");
 }

@@ -183,7 +183,7 @@ fn a_policy_out_of_any_stack_plays_as_its_run() {
         assert_eq!(policy.parameters().environment.as_deref(), (!offline).then_some("pendulum"), "{learner}");
         assert_eq!(policy.action_space().high(), [2.0], "{learner}");
         let environment = make_vector("pendulum", 4).unwrap();
-        let taken_out = evaluate(&policy, &mut [Box::new(environment)], 3).unwrap()[0].mean_return;
+        let taken_out = evaluate(&policy, &mut [environment], 3).unwrap()[0].mean_return;
         let difference = taken_out - played["mean_return"].as_f64().unwrap();
         assert!(difference.abs() < 1e-9, "{learner}: {taken_out} taken out, {played}");
     }

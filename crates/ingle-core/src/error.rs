@@ -1,5 +1,7 @@
 //! Errors of the learning side: what was wrong, where, and with which values.
 
+use crate::PerMember;
+
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -97,7 +99,7 @@ impl Violations {
     /// Notes what every configuration with a population and hidden layers checks: sizes of at least 1, and no larger than
     /// any machine can compute with.
     pub fn require_sizes(&mut self, population: usize, hidden: &[usize]) {
-        self.require(population > 0, || "population: must be at least 1, got 0".into());
+        self.require_count("population", population);
         self.require_at_most("population", population, LARGEST_SIZE);
         self.require(!hidden.contains(&0), || format!("hidden: widths must be at least 1, got {hidden:?}"));
         let widest = hidden.iter().copied().max().unwrap_or(0);
@@ -107,6 +109,22 @@ impl Violations {
         self.require(hidden.len() <= MOST_LAYERS, || {
             format!("hidden: must be at most {MOST_LAYERS} layers, got {}", hidden.len())
         });
+    }
+
+    /// Notes a count of 0.
+    pub fn require_count<T: Copy + Default + PartialEq>(&mut self, name: &str, count: T) {
+        self.require(count != T::default(), || format!("{name}: must be at least 1, got 0"));
+    }
+
+    /// Notes a number that is not finite or not above 0.
+    pub fn require_positive(&mut self, name: &str, value: f64) {
+        self.require_each_positive(name, 1, &value.into());
+    }
+
+    /// Notes a number of a member that is not finite or not above 0, and another count of them than the population's.
+    pub fn require_each_positive(&mut self, name: &str, population: usize, values: &PerMember) {
+        let positive = |value: f64| value > 0.0 && value.is_finite();
+        self.note(values.violation(name, population, "a finite number above 0", positive));
     }
 
     /// Notes a size above `most`: one with which a program would only run out of memory.

@@ -39,10 +39,8 @@ impl RateLimiter {
         inserts_at_once: u64,
     ) -> Result<Self> {
         let mut violations = Violations::default();
-        violations.require(samples_per_insert.is_finite() && samples_per_insert > 0.0, || {
-            format!("samples_per_insert: must be a finite number above 0, got {samples_per_insert}")
-        });
-        violations.require(inserts_at_once > 0, || "inserts_at_once: must be at least 1, got 0".into());
+        violations.require_positive("samples_per_insert", samples_per_insert);
+        violations.require_count("inserts_at_once", inserts_at_once);
         let needed = samples_per_insert * inserts_at_once as f64 + 1.0;
         let width = max_difference - min_difference;
         violations.require(width + ROUNDING >= needed, || {

@@ -62,7 +62,7 @@ impl<R> NStepReplay<R> {
             ("environments", environments),
         ];
         for (name, size) in sizes {
-            violations.require(size > 0, || format!("{name}: must be at least 1, got 0"));
+            violations.require_count(name, size);
         }
         let windows = population.checked_mul(environments);
         violations.require(windows.is_some(), || "environments: too many to count".into());

@@ -41,9 +41,7 @@ impl Priorities {
             violations
                 .require((0.0..=1.0).contains(&value), || format!("{name}: must be in [0, 1], got {value}"));
         }
-        violations.require(epsilon > 0.0 && epsilon.is_finite(), || {
-            format!("epsilon: must be a finite number above 0, got {epsilon}")
-        });
+        violations.require_positive("epsilon", epsilon);
         violations.finish()
     }
 }

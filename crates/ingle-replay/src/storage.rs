@@ -79,7 +79,7 @@ impl Storage {
             ("population", population),
         ];
         for (name, size) in sizes {
-            violations.require(size > 0, || format!("{name}: must be at least 1, got 0"));
+            violations.require_count(name, size);
         }
         violations.require_at_most("capacity", capacity, ReplayConfig::LARGEST_CAPACITY);
         violations.require_at_most("batch", batch, ReplayConfig::LARGEST_BATCH);

@@ -3,7 +3,8 @@
 use ingle_core::{Error, PerMember, Result, Violations};
 use serde::{Deserialize, Serialize};
 
-/// Settings of the training loop. Steps are environment steps per member of the population.
+/// Settings of the training loop. Steps are environment steps per member of the population;
+/// [offline](crate::Trainer::offline) they are updates.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
@@ -18,9 +19,9 @@ pub struct TrainConfig {
     pub updates_per_call: u64,
     /// Discount factor γ in [0, 1], one for all members or one each. Default 0.99 (Haarnoja et al. 2018, Table 1).
     pub gamma: PerMember,
-    /// Stop after this many updates; none does not.
+    /// Stop after this many updates, ≥ 1; none does not. Default none.
     pub max_updates: Option<u64>,
-    /// Stop as soon as an evaluation's mean return (of the best member) is at least this; none does not.
+    /// Stop as soon as an evaluation's mean return (of the best member) is at least this; none does not. Default none.
     pub target_return: Option<f64>,
     /// Steps between two evaluations; 0 evaluates only at the end. Default 2,000.
     pub evaluation_interval: u64,
@@ -66,12 +67,9 @@ impl TrainConfig {
     /// [`Error::Config`] with one message for each setting that is out of range.
     pub fn validate(&self) -> Result<(), Error> {
         let mut violations = Violations::default();
-        violations.require(self.steps > 0, || "steps: must be at least 1, got 0".into());
-        violations.require(self.updates_per_step.is_finite() && self.updates_per_step > 0.0, || {
-            format!("updates_per_step: must be a finite number above 0, got {}", self.updates_per_step)
-        });
-        violations
-            .require(self.updates_per_call > 0, || "updates_per_call: must be at least 1, got 0".into());
+        violations.require_count("steps", self.steps);
+        violations.require_positive("updates_per_step", self.updates_per_step);
+        violations.require_count("updates_per_call", self.updates_per_call);
         // The members are counted where they are known: when the run is put together.
         let members = self.gamma.values().len();
         violations
@@ -80,15 +78,11 @@ impl TrainConfig {
         violations.require(self.target_return.is_none_or(f64::is_finite), || {
             format!("target_return: must be finite, got {}", self.target_return.unwrap_or_default())
         });
-        violations.require(self.evaluation_episodes > 0, || {
-            "evaluation_episodes: must be at least 1, got 0".into()
-        });
+        violations.require_count("evaluation_episodes", self.evaluation_episodes);
         violations.require_at_most("evaluation_episodes", self.evaluation_episodes, 1 << 16);
-        violations.require(self.log_interval > 0, || "log_interval: must be at least 1, got 0".into());
-        violations.require(self.max_skipped_updates > 0, || {
-            "max_skipped_updates: must be at least 1, got 0".into()
-        });
-        violations.require(self.checkpoints > 0, || "checkpoints: must be at least 1, got 0".into());
+        violations.require_count("log_interval", self.log_interval);
+        violations.require_count("max_skipped_updates", self.max_skipped_updates);
+        violations.require_count("checkpoints", self.checkpoints);
         violations.finish()
     }
 }

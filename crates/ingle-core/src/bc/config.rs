@@ -80,19 +80,10 @@ impl BcConfig {
         let population = self.population;
         let mut violations = Violations::default();
         violations.require_sizes(population, &self.hidden);
-        let positive = |value: f64| value > 0.0 && value.is_finite();
-        violations.note(self.learning_rate.violation(
-            "learning_rate",
-            population,
-            "a finite number above 0",
-            positive,
-        ));
-        violations.require(self.max_gradient_norm.is_none_or(positive), || {
-            format!(
-                "max_gradient_norm: must be a finite number above 0, got {}",
-                self.max_gradient_norm.unwrap_or_default()
-            )
-        });
+        violations.require_each_positive("learning_rate", population, &self.learning_rate);
+        if let Some(norm) = self.max_gradient_norm {
+            violations.require_positive("max_gradient_norm", norm);
+        }
         violations.finish()
     }
 }

@@ -111,12 +111,9 @@ impl SacConfig {
         let population = self.population;
         let mut violations = Violations::default();
         violations.require_sizes(population, &self.hidden);
-        violations.require(self.critics > 0, || "critics: must be at least 1, got 0".into());
+        violations.require_count("critics", self.critics);
         violations.require_at_most("critics", self.critics, 1 << 10);
-        violations.require(self.target_update_interval > 0, || {
-            "target_update_interval: must be at least 1, got 0".into()
-        });
-        let positive = |value: f64| value > 0.0 && value.is_finite();
+        violations.require_count("target_update_interval", self.target_update_interval);
         let (Temperature::Learned(temperature) | Temperature::Fixed(temperature)) = &self.temperature;
         for (name, value) in [
             ("actor_learning_rate", &self.actor_learning_rate),
@@ -124,18 +121,15 @@ impl SacConfig {
             ("temperature_learning_rate", &self.temperature_learning_rate),
             ("temperature", temperature),
         ] {
-            violations.note(value.violation(name, population, "a finite number above 0", positive));
+            violations.require_each_positive(name, population, value);
         }
         violations.note(self.tau.violation("tau", population, "in (0, 1]", |tau| tau > 0.0 && tau <= 1.0));
         if let Some(target) = &self.target_entropy {
             violations.note(target.violation("target_entropy", population, "finite", f64::is_finite));
         }
-        violations.require(self.max_gradient_norm.is_none_or(positive), || {
-            format!(
-                "max_gradient_norm: must be a finite number above 0, got {}",
-                self.max_gradient_norm.unwrap_or_default()
-            )
-        });
+        if let Some(norm) = self.max_gradient_norm {
+            violations.require_positive("max_gradient_norm", norm);
+        }
         violations.finish()
     }
 }

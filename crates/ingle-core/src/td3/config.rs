@@ -104,10 +104,9 @@ impl Td3Config {
         let population = self.population;
         let mut violations = Violations::default();
         violations.require_sizes(population, &self.hidden);
-        violations.require(self.critics > 0, || "critics: must be at least 1, got 0".into());
+        violations.require_count("critics", self.critics);
         violations.require_at_most("critics", self.critics, 1 << 10);
-        violations.require(self.policy_delay > 0, || "policy_delay: must be at least 1, got 0".into());
-        let positive = |value: f64| value > 0.0 && value.is_finite();
+        violations.require_count("policy_delay", self.policy_delay);
         let not_negative = |value: f64| value >= 0.0 && value.is_finite();
         let positives = [
             ("actor_learning_rate", Some(&self.actor_learning_rate)),
@@ -115,7 +114,7 @@ impl Td3Config {
             ("behaviour_cloning", self.behaviour_cloning.as_ref()),
         ];
         for (name, value) in positives.into_iter().filter_map(|(name, value)| Some((name, value?))) {
-            violations.note(value.violation(name, population, "a finite number above 0", positive));
+            violations.require_each_positive(name, population, value);
         }
         violations.note(self.tau.violation("tau", population, "in (0, 1]", |tau| tau > 0.0 && tau <= 1.0));
         for (name, value) in [
@@ -125,12 +124,9 @@ impl Td3Config {
         ] {
             violations.note(value.violation(name, population, "a finite number of at least 0", not_negative));
         }
-        violations.require(self.max_gradient_norm.is_none_or(positive), || {
-            format!(
-                "max_gradient_norm: must be a finite number above 0, got {}",
-                self.max_gradient_norm.unwrap_or_default()
-            )
-        });
+        if let Some(norm) = self.max_gradient_norm {
+            violations.require_positive("max_gradient_norm", norm);
+        }
         violations.finish()
     }
 }

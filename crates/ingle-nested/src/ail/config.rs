@@ -104,14 +104,9 @@ impl AilConfig {
         let population = self.population;
         let mut violations = Violations::default();
         violations.require_sizes(population, &self.hidden);
-        violations.note(self.learning_rate.violation(
-            "learning_rate",
-            population,
-            "a finite number above 0",
-            |rate| rate > 0.0 && rate.is_finite(),
-        ));
+        violations.require_each_positive("learning_rate", population, &self.learning_rate);
         for (name, value) in [("update_interval", self.update_interval), ("updates", self.updates)] {
-            violations.require(value > 0, || format!("{name}: must be at least 1, got 0"));
+            violations.require_count(name, value);
         }
         // The noise of all of them is drawn at once.
         violations.require_at_most("updates", self.updates as usize, 1 << 10);

@@ -54,12 +54,7 @@ impl AirlConfig {
     pub fn validate(&self) -> Result<()> {
         let mut violations = Violations::default();
         violations.require_sizes(self.population, &self.hidden);
-        violations.note(self.learning_rate.violation(
-            "learning_rate",
-            self.population,
-            "a finite number above 0",
-            |rate| rate > 0.0 && rate.is_finite(),
-        ));
+        violations.require_each_positive("learning_rate", self.population, &self.learning_rate);
         violations.finish()
     }
 }

@@ -37,10 +37,8 @@ impl NormaliseConfig {
     /// [`Error::Config`](ingle_core::Error::Config) with one message for each setting that is out of range.
     pub fn validate(&self) -> Result<()> {
         let mut violations = Violations::default();
-        violations.require(self.population > 0, || "population: must be at least 1, got 0".into());
-        violations.require(self.clip > 0.0 && self.clip.is_finite(), || {
-            format!("clip: must be a finite number above 0, got {}", self.clip)
-        });
+        violations.require_count("population", self.population);
+        violations.require_positive("clip", self.clip);
         violations.finish()
     }
 }

@@ -62,14 +62,9 @@ impl RndConfig {
         let population = self.population;
         let mut violations = Violations::default();
         violations.require_sizes(population, &self.hidden);
-        violations.require(self.features > 0, || "features: must be at least 1, got 0".into());
+        violations.require_count("features", self.features);
         violations.require_at_most("features", self.features, 1 << 16);
-        violations.note(self.learning_rate.violation(
-            "learning_rate",
-            population,
-            "a finite number above 0",
-            |rate| rate > 0.0 && rate.is_finite(),
-        ));
+        violations.require_each_positive("learning_rate", population, &self.learning_rate);
         violations.note(self.intrinsic.violation("intrinsic", population, "finite", f64::is_finite));
         violations.note(self.extrinsic.violation("extrinsic", population, "finite", f64::is_finite));
         violations.finish()

@@ -49,9 +49,7 @@ impl ScaleConfig {
         violations.note(self.scale.violation("scale", population, "finite", f64::is_finite));
         violations.note(self.shift.violation("shift", population, "finite", f64::is_finite));
         if let Some(clip) = self.clip {
-            violations.require(clip > 0.0 && clip.is_finite(), || {
-                format!("clip: must be a finite number above 0, got {clip}")
-            });
+            violations.require_positive("clip", clip);
         }
         violations.finish()
     }

@@ -56,10 +56,8 @@ impl StandardiseConfig {
     /// [`Error::Config`](ingle_core::Error::Config) with one message for each setting that is out of range.
     pub fn validate(&self) -> Result<()> {
         let mut violations = Violations::default();
-        violations.require(self.population > 0, || "population: must be at least 1, got 0".into());
-        violations.require(self.epsilon > 0.0 && self.epsilon.is_finite(), || {
-            format!("epsilon: must be a finite number above 0, got {}", self.epsilon)
-        });
+        violations.require_count("population", self.population);
+        violations.require_positive("epsilon", self.epsilon);
         violations.require(self.mean.iter().all(|mean| mean.is_finite()), || "mean: must be finite".into());
         violations.require(self.deviation.iter().all(|value| value.is_finite() && *value >= 0.0), || {
             "deviation: must be finite and at least 0".into()

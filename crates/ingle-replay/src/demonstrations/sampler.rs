@@ -96,7 +96,7 @@ impl DemonstrationConfig {
     pub fn validate(&self) -> Result<(), Error> {
         let mut violations = Violations::default();
         for (name, size) in [("batch", self.batch), ("population", self.population)] {
-            violations.require(size > 0, || format!("{name}: must be at least 1, got 0"));
+            violations.require_count(name, size);
         }
         violations.note(
             self.gamma.violation("gamma", self.population, "in [0, 1]", |gamma| (0.0..=1.0).contains(&gamma)),

@@ -111,13 +111,13 @@ pub enum EnvironmentError {
     /// The environment has no [`restore`](crate::Environment::restore).
     #[error("this environment cannot be restored from a saved state")]
     CannotRestore,
-    /// For environments of your own: the simulation failed.
+    /// The environment itself failed: its simulation, or code that panicked. Also for environments of your own.
     #[error("the environment failed: {reason}")]
     Failed {
         /// What happened.
         reason: String,
     },
-    /// For vectors whose environments live in worker processes or threads: a worker failed.
+    /// A process or thread that environments of a vector live in failed.
     #[error("worker {worker} failed: {reason}")]
     Worker {
         /// The worker's index.

@@ -52,9 +52,9 @@ pub struct Manifest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileEntry {
-    /// Bytes.
+    /// Its length in bytes.
     pub length: u64,
-    /// In hexadecimal.
+    /// Its SHA-256, in hexadecimal.
     pub sha256: String,
 }
 

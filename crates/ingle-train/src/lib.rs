@@ -11,9 +11,10 @@
 //! | [`Observer`], [`Event`] | whoever wants to know what happens; [`MetricsFile`] writes it down, [`EventFiles`] for TensorBoard |
 //! | [`MetricsReader`], [`Scalars`] | what a run wrote down, and its numbers under the names that people know |
 //! | [`RunDirectory`], [`Checkpoints`] | what a run leaves on disk, and where it goes on |
+//! | [`SavedPolicy`], [`PolicyParameters`], [`Foreign`] | policies out of runs, to act with or for other programs, and from other libraries |
 //! | [`process`] | learners in another process, in any language |
 //!
-//! In the book: `docs/first-run.md`, `docs/running-for-days.md`, `docs/logging.md`,
+//! In the book: `docs/first-run.md`, `docs/running-for-days.md`, `docs/logging.md`, `docs/policies.md`,
 //! `docs/external-learners.md`.
 
 #![forbid(unsafe_code)]

@@ -99,13 +99,13 @@ pub struct Progress {
 pub struct Summary {
     /// Environment steps per member.
     pub env_steps: u64,
-    /// Updates.
+    /// Updates of each member.
     pub updates: u64,
     /// Seconds from start to end, the last evaluation included.
     pub seconds: f64,
     /// Why it ended.
     pub reason: StopReason,
-    /// The last evaluation, each member's episodes.
+    /// The last evaluation, each member's episodes; empty if there was none.
     pub evaluation: Vec<EpisodeStatistics>,
 }
 
@@ -124,7 +124,7 @@ pub enum StopReason {
 }
 
 impl Summary {
-    /// The member with the highest mean return, and its episodes.
+    /// The member with the highest mean return in the last evaluation, and its episodes; none if there was none.
     pub fn best(&self) -> Option<(usize, EpisodeStatistics)> {
         let members = self.evaluation.iter().copied().enumerate();
         members.max_by(|(_, a), (_, b)| a.mean_return.total_cmp(&b.mean_return))

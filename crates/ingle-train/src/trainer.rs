@@ -29,6 +29,24 @@ impl<T: Learner + Policy + Insert> Agent for T {}
 const RETURN_WINDOW: usize = 100;
 
 /// Drives a learner: act, store, update in the configured ratio, evaluate.
+///
+/// ```no_run
+/// use burn::tensor::Device;
+/// use ingle_core::CoreLearner;
+/// use ingle_core::sac::SacConfig;
+/// use ingle_envs::make_vector;
+/// use ingle_replay::{ReplayConfig, UniformReplay};
+/// use ingle_train::{TrainConfig, Trainer};
+///
+/// let (device, config, seed) = (Device::flex(), TrainConfig::default(), 0);
+/// let replay = UniformReplay::new(&ReplayConfig::new(3, 1), seed, &device)?;
+/// let learner = CoreLearner::new(SacConfig::default().init(3, 1)?, replay, seed, &device)?;
+/// let played = vec![make_vector("pendulum", 1)?];
+/// let evaluation = vec![make_vector("pendulum", config.evaluation_episodes)?];
+/// let summary = Trainer::new(learner, played, evaluation, config, seed)?.run(&mut [])?;
+/// println!("{:?} after {} updates", summary.best(), summary.updates);
+/// # Ok::<(), ingle_train::TrainError>(())
+/// ```
 pub struct Trainer<L> {
     /// The learner that is trained.
     pub learner: L,

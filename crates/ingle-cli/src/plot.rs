@@ -1,7 +1,6 @@
 //! `ingle plot`: learning curves of runs, their mean and its interval over the runs of a group.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use ingle::train::Event;
@@ -93,7 +92,7 @@ pub(crate) fn draw(figure: &Figure, stem: &Path) -> Result<[PathBuf; 2], CliErro
         CliError::Other(format!("cannot draw {}: {reason}", path.display()))
     };
     if let Some(parent) = stem.parent() {
-        fs::create_dir_all(parent).map_err(|error| failed(parent, &error))?;
+        std::fs::create_dir_all(parent).map_err(|error| failed(parent, &error))?;
     }
     let name = stem.file_name().unwrap_or_default().to_string_lossy();
     let paths = ["svg", "png"].map(|extension| stem.with_file_name(format!("{name}.{extension}")));

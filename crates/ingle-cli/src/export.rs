@@ -42,7 +42,7 @@ pub(crate) fn run(options: &ExportOptions) -> Result<(), CliError> {
         ));
     }
     line(format_args!(
-        "{}: {kind} policy, {} observation elements{}, {} action elements from {:?} to {:?}",
+        "{}: {kind} policy, observation size {}{}, action size {}, actions from {:?} to {:?}",
         out.display(),
         policy.observation_size(),
         if policy.normalisation.is_some() { " (normalised inside)" } else { "" },

@@ -114,7 +114,7 @@ fn an_exported_policy_acts_the_same_in_python() {
         let [onnx, weights] =
             ["onnx", "safetensors"].map(|ending| scratch.path(&format!("{learner}.{ending}")));
         let printed = scratch.succeed(&["export", &run, "--out", &onnx]);
-        assert!(printed.contains("3 observation elements"), "{printed}");
+        assert!(printed.contains("observation size 3"), "{printed}");
         let printed = scratch.succeed(&["export", &run, "--out", &weights, "--json"]);
         let printed: Value = serde_json::from_str(&printed).unwrap();
         assert_eq!(printed["environment"], "pendulum");

@@ -110,63 +110,67 @@ fn replays_are_updates<C: Capturable>(name: &str, make: impl Fn() -> C, eager: &
 
 #[test]
 fn replays_of_sac_are_updates() {
-    let Some((device, _alone)) = alone("replays of sac") else { return };
-    replays_are_updates("sac", sac, &[0], &device);
-    // Everything that is not the default; the targets follow in every third update.
-    let unusual = || SacConfig {
-        population: 2,
-        hidden: vec![8],
-        critics: 3,
-        temperature: Temperature::Fixed(0.2.into()),
-        target_update_interval: 3,
-        max_gradient_norm: Some(0.05),
-        ..SacConfig::default()
-    };
-    replays_are_updates("unusual sac", || unusual().init(3, 2).unwrap(), &[0, 2], &device);
+    alone("replays of sac", |device| {
+        replays_are_updates("sac", sac, &[0], &device);
+        // Everything that is not the default; the targets follow in every third update.
+        let unusual = || SacConfig {
+            population: 2,
+            hidden: vec![8],
+            critics: 3,
+            temperature: Temperature::Fixed(0.2.into()),
+            target_update_interval: 3,
+            max_gradient_norm: Some(0.05),
+            ..SacConfig::default()
+        };
+        replays_are_updates("unusual sac", || unusual().init(3, 2).unwrap(), &[0, 2], &device);
+    });
 }
 
 #[test]
 fn replays_of_td3_are_updates() {
-    let Some((device, _alone)) = alone("replays of td3") else { return };
-    replays_are_updates("td3", td3, &[0, 1], &device);
-    let cloning = || Td3Config {
-        population: 2,
-        hidden: vec![8],
-        policy_delay: 3,
-        behaviour_cloning: Some(2.5.into()),
-        ..Td3Config::default()
-    };
-    replays_are_updates("td3+bc", || cloning().init(3, 2).unwrap(), &[0, 2], &device);
+    alone("replays of td3", |device| {
+        replays_are_updates("td3", td3, &[0, 1], &device);
+        let cloning = || Td3Config {
+            population: 2,
+            hidden: vec![8],
+            policy_delay: 3,
+            behaviour_cloning: Some(2.5.into()),
+            ..Td3Config::default()
+        };
+        replays_are_updates("td3+bc", || cloning().init(3, 2).unwrap(), &[0, 2], &device);
+    });
 }
 
 #[test]
 fn replays_of_nests_are_updates() {
-    let Some((device, _alone)) = alone("replays of nests") else { return };
-    replays_are_updates("rnd+sac", || nested(rnd(), sac()), &[0], &device);
-    let penalty = || AilConfig { gradient_penalty: 10.0, ..AilConfig::default() };
-    replays_are_updates("ail+sac", || nested(ail(penalty()), sac()), &[0], &device);
-    replays_are_updates(
-        "rnd+ail+td3",
-        || nested(rnd(), nested(ail(AilConfig::default()), td3())),
-        &[0, 1],
-        &device,
-    );
+    alone("replays of nests", |device| {
+        replays_are_updates("rnd+sac", || nested(rnd(), sac()), &[0], &device);
+        let penalty = || AilConfig { gradient_penalty: 10.0, ..AilConfig::default() };
+        replays_are_updates("ail+sac", || nested(ail(penalty()), sac()), &[0], &device);
+        replays_are_updates(
+            "rnd+ail+td3",
+            || nested(rnd(), nested(ail(AilConfig::default()), td3())),
+            &[0, 1],
+            &device,
+        );
+    });
 }
 
 #[test]
 fn replays_of_nests_with_options_are_updates() {
-    let Some((device, _alone)) = alone("replays of nests with options") else { return };
-    let normalise = || NormaliseConfig { population: 2, ..NormaliseConfig::default() }.init(3).unwrap();
-    replays_are_updates("normalise+sac", || nested(normalise(), sac()), &[0], &device);
-    // A discriminator that learns from every other sample, and hands rows on that have no keys.
-    let mixing = || AilConfig {
-        spectral_normalisation: true,
-        update_interval: 2,
-        updates: 2,
-        mix_demonstrations: true,
-        ..AilConfig::default()
-    };
-    replays_are_updates("mixing+td3", || nested(ail(mixing()), td3()), &[0, 1], &device);
+    alone("replays of nests with options", |device| {
+        let normalise = || NormaliseConfig { population: 2, ..NormaliseConfig::default() }.init(3).unwrap();
+        replays_are_updates("normalise+sac", || nested(normalise(), sac()), &[0], &device);
+        // A discriminator that learns from every other sample, and hands rows on that have no keys.
+        let mixing = || AilConfig {
+            spectral_normalisation: true,
+            update_interval: 2,
+            updates: 2,
+            mix_demonstrations: true,
+            ..AilConfig::default()
+        };
+        replays_are_updates("mixing+td3", || nested(ail(mixing()), td3()), &[0, 1], &device);
+    });
 }
 
 #[test]
@@ -260,35 +264,44 @@ impl Act for Spoiled {
 /// What cannot be replayed is done eagerly, is right, and has its reason.
 #[test]
 fn a_core_that_cannot_be_captured_is_stepped_eagerly() {
-    let Some((device, _alone)) = alone("cores that cannot be captured") else { return };
-    let core = |how| Spoiled { sac: sac(), how };
-    for how in [Spoil::Silent, Spoil::Reads, Spoil::Uploads, Spoil::Anneals] {
-        let mut plain = core(how).init(7, &device).unwrap();
-        let mut learner = learner(core(how), &device, GraphMode::Auto);
-        for update in 0..4 {
-            core(how).step(&mut plain, sample(update, &device)).unwrap();
-            learner.step_with(sample(update, &device)).unwrap();
+    alone("cores that cannot be captured", |device| {
+        let core = |how| Spoiled { sac: sac(), how };
+        for how in [Spoil::Silent, Spoil::Reads, Spoil::Uploads, Spoil::Anneals] {
+            let mut plain = core(how).init(7, &device).unwrap();
+            let mut learner = learner(core(how), &device, GraphMode::Auto);
+            for update in 0..4 {
+                core(how).step(&mut plain, sample(update, &device)).unwrap();
+                learner.step_with(sample(update, &device)).unwrap();
+            }
+            let reason = learner.eager().unwrap();
+            let expected = match how {
+                Spoil::Silent => matches!(reason, Eager::Undeclared),
+                Spoil::Reads | Spoil::Uploads => matches!(reason, Eager::Refused),
+                Spoil::Anneals => matches!(reason, Eager::Differs { .. }),
+            };
+            assert!(expected, "{reason:?}");
+            assert_same(
+                "spoiled",
+                "eager",
+                &plain.save().unwrap(),
+                &learner.state().save().unwrap(),
+                TOLERANCE,
+            );
         }
-        let reason = learner.eager().unwrap();
-        let expected = match how {
-            Spoil::Silent => matches!(reason, Eager::Undeclared),
-            Spoil::Reads | Spoil::Uploads => matches!(reason, Eager::Refused),
-            Spoil::Anneals => matches!(reason, Eager::Differs { .. }),
-        };
-        assert!(expected, "{reason:?}");
-        assert_same("spoiled", "eager", &plain.save().unwrap(), &learner.state().save().unwrap(), TOLERANCE);
-    }
+    });
 }
 
 /// Whatever comes between replays: other shapes, a saved run, another state, another thread.
 #[test]
 fn replays_go_on_after_everything_that_may_come_between() {
-    let Some((device, _alone)) = alone("what comes between replays") else { return };
-    let mut plain = CoreLearner::new(td3(), (), 7, &device).unwrap();
-    let mut learner = GraphLearner::new(td3(), (), 7, &device, GraphMode::Auto).unwrap();
-    let mut seeds = 0..;
-    let mut updates =
-        |plain: &mut CoreLearner<Td3, ()>, learner: &mut GraphLearner<Td3, ()>, count, batch| {
+    alone("what comes between replays", |device| {
+        let mut plain = CoreLearner::new(td3(), (), 7, &device).unwrap();
+        let mut learner = GraphLearner::new(td3(), (), 7, &device, GraphMode::Auto).unwrap();
+        let mut seeds = 0..;
+        let mut updates = |plain: &mut CoreLearner<Td3, ()>,
+                           learner: &mut GraphLearner<Td3, ()>,
+                           count,
+                           batch| {
             for seed in seeds.by_ref().take(count) {
                 let sample = Transitions::random(Sizes { batch, ..SIZES }, seed, DType::F32, &device);
                 plain.step_with(sample.clone()).unwrap();
@@ -300,64 +313,66 @@ fn replays_go_on_after_everything_that_may_come_between() {
             }
             learner.eager().cloned()
         };
-    assert_eq!(updates(&mut plain, &mut learner, 5, 8), None);
-    // Two batches of another size are stepped eagerly; then they have programs too.
-    assert_eq!(updates(&mut plain, &mut learner, 1, 6), Some(Eager::First));
-    assert_eq!(updates(&mut plain, &mut learner, 2, 8), None);
-    assert_eq!(updates(&mut plain, &mut learner, 4, 6), None);
-    assert_eq!(updates(&mut plain, &mut learner, 2, 8), None);
-    // A refused sample changes nothing.
-    let before = learner.state().save().unwrap();
-    let spoiled = sample::<Transitions>(0, &device).spoiled();
-    for (what, spoiled) in spoiled.into_iter().take(3) {
-        assert!(learner.step_with(spoiled).is_err(), "{what}");
-        assert_same("td3", "law 7", &before, &learner.state().save().unwrap(), 0.0);
-    }
-    assert_eq!(updates(&mut plain, &mut learner, 2, 8), None);
-    // A copy of the state stays as it is.
-    let copy = learner.state();
-    let record = copy.save().unwrap();
-    updates(&mut plain, &mut learner, 3, 8);
-    assert_same("td3", "a copy", &record, &copy.save().unwrap(), 0.0);
-    // Back to a checkpoint.
-    let saved = learner.save_checkpoint().unwrap();
-    let earlier = plain.state.clone();
-    updates(&mut plain, &mut learner, 3, 8);
-    learner.load_checkpoint(&saved).unwrap();
-    plain.state = earlier.clone();
-    let (theirs, ours) = (plain.state.save().unwrap(), learner.state().save().unwrap());
-    assert_same("td3", "a checkpoint", &theirs, &ours, TOLERANCE);
-    assert_eq!(updates(&mut plain, &mut learner, 6, 8), None);
-    // Another state.
-    plain.state = earlier.clone();
-    learner.set_state(earlier);
-    assert_eq!(updates(&mut plain, &mut learner, 6, 8), None);
-    // Another thread, where what was captured here cannot run: it is captured again there.
-    let sample = |seed| Transitions::random(SIZES, seed, DType::F32, &device);
-    for seed in 100..106 {
-        plain.step_with(sample(seed)).unwrap();
-    }
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            for seed in 100..106 {
-                learner.step_with(sample(seed)).unwrap();
-            }
-            assert_eq!(learner.eager(), None);
+        assert_eq!(updates(&mut plain, &mut learner, 5, 8), None);
+        // Two batches of another size are stepped eagerly; then they have programs too.
+        assert_eq!(updates(&mut plain, &mut learner, 1, 6), Some(Eager::First));
+        assert_eq!(updates(&mut plain, &mut learner, 2, 8), None);
+        assert_eq!(updates(&mut plain, &mut learner, 4, 6), None);
+        assert_eq!(updates(&mut plain, &mut learner, 2, 8), None);
+        // A refused sample changes nothing.
+        let before = learner.state().save().unwrap();
+        let spoiled = sample::<Transitions>(0, &device).spoiled();
+        for (what, spoiled) in spoiled.into_iter().take(3) {
+            assert!(learner.step_with(spoiled).is_err(), "{what}");
+            assert_same("td3", "law 7", &before, &learner.state().save().unwrap(), 0.0);
+        }
+        assert_eq!(updates(&mut plain, &mut learner, 2, 8), None);
+        // A copy of the state stays as it is.
+        let copy = learner.state();
+        let record = copy.save().unwrap();
+        updates(&mut plain, &mut learner, 3, 8);
+        assert_same("td3", "a copy", &record, &copy.save().unwrap(), 0.0);
+        // Back to a checkpoint.
+        let saved = learner.save_checkpoint().unwrap();
+        let earlier = plain.state.clone();
+        updates(&mut plain, &mut learner, 3, 8);
+        learner.load_checkpoint(&saved).unwrap();
+        plain.state = earlier.clone();
+        let (theirs, ours) = (plain.state.save().unwrap(), learner.state().save().unwrap());
+        assert_same("td3", "a checkpoint", &theirs, &ours, TOLERANCE);
+        assert_eq!(updates(&mut plain, &mut learner, 6, 8), None);
+        // Another state.
+        plain.state = earlier.clone();
+        learner.set_state(earlier);
+        assert_eq!(updates(&mut plain, &mut learner, 6, 8), None);
+        // Another thread, where what was captured here cannot run: it is captured again there.
+        let sample = |seed| Transitions::random(SIZES, seed, DType::F32, &device);
+        for seed in 100..106 {
+            plain.step_with(sample(seed)).unwrap();
+        }
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for seed in 100..106 {
+                    learner.step_with(sample(seed)).unwrap();
+                }
+                assert_eq!(learner.eager(), None);
+            });
         });
+        let (theirs, ours) = (plain.state.save().unwrap(), learner.state().save().unwrap());
+        assert_same("td3", "another thread", &theirs, &ours, TOLERANCE);
+        updates(&mut plain, &mut learner, 6, 8);
     });
-    let (theirs, ours) = (plain.state.save().unwrap(), learner.state().save().unwrap());
-    assert_same("td3", "another thread", &theirs, &ours, TOLERANCE);
-    updates(&mut plain, &mut learner, 6, 8);
 }
 
 #[test]
 fn shapes_that_keep_changing_end_in_eager_updates() {
-    let Some((device, _alone)) = alone("shapes that keep changing") else { return };
-    let small = || SacConfig { hidden: vec![4], ..SacConfig::default() }.init(3, 2).unwrap();
-    let mut learner = learner(small(), &device, GraphMode::Auto);
-    for batch in 1..20 {
-        let sizes = Sizes { population: 1, batch, ..SIZES };
-        learner.step_with(Transitions::random(sizes, 0, DType::F32, &device)).unwrap();
-    }
-    assert_eq!(learner.eager(), Some(&Eager::TooMany(16)));
+    alone("shapes that keep changing", |device| {
+        let small = || SacConfig { hidden: vec![4], ..SacConfig::default() }.init(3, 2).unwrap();
+        let mut learner = learner(small(), &device, GraphMode::Auto);
+        for batch in 1..20 {
+            let sizes = Sizes { population: 1, batch, ..SIZES };
+            learner.step_with(Transitions::random(sizes, 0, DType::F32, &device)).unwrap();
+        }
+        assert_eq!(learner.eager(), Some(&Eager::TooMany(16)));
+    });
 }

@@ -6,14 +6,21 @@ mod graph;
 mod kernels;
 mod records;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::panic::resume_unwind;
+use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::Device;
 
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// The wgpu device, for one test alone. Prints that a check was skipped if there is none.
-fn alone(check: &str) -> Option<(Device, MutexGuard<'static, ()>)> {
-    let guard = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    Some((ingle_testing::device_or_skip("wgpu", check)?, guard))
+/// Does a test with the wgpu device, alone. Prints that a check was skipped if there is none.
+///
+/// On a thread of its own, which is gone before the next test begins: what a thread has left on a device is given back when
+/// the thread ends, and would be refused while that test captures.
+fn alone(check: &str, test: impl FnOnce(Device) + Send) {
+    let _guard = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(device) = ingle_testing::device_or_skip("wgpu", check) else { return };
+    if let Err(panic) = std::thread::scope(|scope| scope.spawn(|| test(device)).join()) {
+        resume_unwind(panic);
+    }
 }

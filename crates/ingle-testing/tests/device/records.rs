@@ -53,13 +53,14 @@ fn saved_and_trained_on<C: LearnerCore<Sample = Transitions>>(name: &str, core: 
 
 #[test]
 fn what_was_saved_stays_as_it_was_while_training_goes_on() {
-    let Some((wgpu, _alone)) = alone("what was saved stays as it was") else { return };
-    for device in [Device::flex(), wgpu] {
-        for hidden in [vec![16, 16], vec![64]] {
-            let sac = SacConfig { population: MEMBERS, hidden: hidden.clone(), ..SacConfig::default() };
-            saved_and_trained_on("SAC", &sac.init(3, 2).unwrap(), &device);
-            let td3 = Td3Config { population: MEMBERS, hidden, ..Td3Config::default() };
-            saved_and_trained_on("TD3", &td3.init(3, 2).unwrap(), &device);
+    alone("what was saved stays as it was", |wgpu| {
+        for device in [Device::flex(), wgpu] {
+            for hidden in [vec![16, 16], vec![64]] {
+                let sac = SacConfig { population: MEMBERS, hidden: hidden.clone(), ..SacConfig::default() };
+                saved_and_trained_on("SAC", &sac.init(3, 2).unwrap(), &device);
+                let td3 = Td3Config { population: MEMBERS, hidden, ..Td3Config::default() };
+                saved_and_trained_on("TD3", &td3.init(3, 2).unwrap(), &device);
+            }
         }
-    }
+    });
 }

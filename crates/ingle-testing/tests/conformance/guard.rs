@@ -20,15 +20,7 @@ fn devices() -> Vec<Device> {
 
 /// What an update moves, of one member.
 fn moved(state: &impl State, member: usize) -> Record {
-    let mut record = state.save().unwrap();
-    for item in record.0.values_mut() {
-        if let RecordItem::Tensor(data) = item {
-            let numbers = ingle_testing::numbers(data.clone());
-            let width = numbers.len() / data.shape()[0];
-            let own = numbers[member * width..(member + 1) * width].to_vec();
-            *item = RecordItem::Tensor(TensorData::new(own, [1, width]));
-        }
-    }
+    let mut record = state.member(member).unwrap().save().unwrap();
     record.0.retain(|name, _| {
         ["noise", "updates", "steps", "skipped"]
             .iter()

@@ -102,44 +102,27 @@ impl Insert for PrioritisedReplay {
     }
 }
 
-impl<C: LearnerCore, S: Insert> Insert for CoreLearner<C, S> {
-    fn insert(&mut self, member: usize, rows: Rows<'_>) -> Result<()> {
-        self.sampler.insert(member, rows)
-    }
+/// Inserts through the sampler of a learner. All methods at once: one that was left out would fall back on its default.
+macro_rules! insert_through_sampler {
+    ($(<$($parameter:ident $(: $bound:ident)?),*> $learner:ty;)*) => {
+        $(impl<$($parameter $(: $bound)?),*> Insert for $learner {
+            fn insert(&mut self, member: usize, rows: Rows<'_>) -> Result<()> {
+                self.sampler.insert(member, rows)
+            }
 
-    fn begin(&mut self) {
-        self.sampler.begin();
-    }
+            fn begin(&mut self) {
+                self.sampler.begin();
+            }
 
-    fn lag(&self) -> usize {
-        self.sampler.lag()
-    }
+            fn lag(&self) -> usize {
+                self.sampler.lag()
+            }
+        })*
+    };
 }
 
-impl<C: LearnerCore, S: Insert> Insert for GraphLearner<C, S> {
-    fn insert(&mut self, member: usize, rows: Rows<'_>) -> Result<()> {
-        self.sampler.insert(member, rows)
-    }
-
-    fn begin(&mut self) {
-        self.sampler.begin();
-    }
-
-    fn lag(&self) -> usize {
-        self.sampler.lag()
-    }
-}
-
-impl<P: SampleProcessor, L, S: Insert> Insert for NestedLearner<P, L, S> {
-    fn insert(&mut self, member: usize, rows: Rows<'_>) -> Result<()> {
-        self.sampler.insert(member, rows)
-    }
-
-    fn begin(&mut self) {
-        self.sampler.begin();
-    }
-
-    fn lag(&self) -> usize {
-        self.sampler.lag()
-    }
+insert_through_sampler! {
+    <C: LearnerCore, S: Insert> CoreLearner<C, S>;
+    <C: LearnerCore, S: Insert> GraphLearner<C, S>;
+    <P: SampleProcessor, L, S: Insert> NestedLearner<P, L, S>;
 }

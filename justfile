@@ -75,11 +75,11 @@ book folder="target/book":
 bench *options:
     cargo bench --workspace --features {{features}} --bench step {{options}}
 
-# ingle beside rlevo, SAC and TD3 on one core and on two, in turns (see benches/peers/README.md).
-peers-rust *options:
+# ingle beside rlevo, thrust-rl or modurl, SAC and TD3 on one core and on two, in turns (see benches/peers/README.md).
+peers-rust peer="rlevo" *options:
     cargo build --release
-    cargo build --release --manifest-path benches/peers/rust/Cargo.toml --target-dir target/rust-peers
-    python3 benches/peers/beside.py --peer rlevo --points sac:256:256:1,sac:256:256:2,td3:256:256:1,td3:256:256:2 {{options}}
+    cargo build --release --manifest-path benches/peers/rust/Cargo.toml --target-dir target/rust-peers --no-default-features --features {{peer}}
+    python3 benches/peers/beside.py --peer {{peer}} --points sac:256:256:1,sac:256:256:2{{ if peer == "thrust-rl" { "" } else { ",td3:256:256:1,td3:256:256:2" } }} {{options}}
 
 # SAC on a GPU, eager and replayed, populations, beside PyTorch and JAX, in one table (see benches/gpu.py).
 gpu python="python3" features="cuda,wgpu,autotune" *options:

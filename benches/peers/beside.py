@@ -6,9 +6,9 @@
     .venv/bin/python benches/peers/beside.py --points sac:256:256:1,td3:256:256:2 --peer jax-scan --json
     python3 benches/peers/beside.py --points sac:256:256:1,td3:256:256:2 --peer rlevo
 
-A point is learner:batch:width:threads. A Python peer runs under this Python (requirements.txt); a Rust peer is the program
-that `rust/` builds (README.md). On a shared machine single figures differ from minute to minute; the median of the turns'
-ratios is what to read.
+A point is learner:batch:width:threads. A Python peer runs under this Python (requirements.txt); a Rust peer (rlevo, thrust-rl,
+modurl) is in the program that `rust/` builds with the feature of its name (README.md). On a shared machine single figures differ
+from minute to minute; the median of the turns' ratios is what to read.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-RUST_PEERS = ("rlevo",)
+RUST_PEERS = ("rlevo", "thrust-rl", "modurl")
 
 
 def measured(command, cores):
@@ -46,8 +46,8 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--ingle", default=os.path.join(ROOT, "target", "release", "ingle"))
     p.add_argument("--rust", default=os.path.join(ROOT, "target", "rust-peers", "release", "rust-peers"),
-                   help="the program of the Rust peers")
-    p.add_argument("--peer", default="jax-scan", help=f"one of run.py, or {' or '.join(RUST_PEERS)}")
+                   help="the program of the Rust peers, built with the peer's feature")
+    p.add_argument("--peer", default="jax-scan", help=f"one of run.py, or of rust/: {', '.join(RUST_PEERS)}")
     p.add_argument("--points", default="sac:256:256:1,sac:256:256:2,sac:256:64:1,sac:1024:256:1,td3:256:256:1")
     p.add_argument("--turns", type=int, default=5)
     p.add_argument("--json", action="store_true", help="one object per point instead of a table")

@@ -6,7 +6,12 @@
 //!
 //! The work is that of `ingle bench` and of the Python peers (../README.md). Pin to one core with `taskset -c 0`.
 
+#[cfg(feature = "modurl")]
+mod modurl;
+#[cfg(feature = "rlevo")]
 mod rlevo;
+#[cfg(feature = "thrust-rl")]
+mod thrust_rl;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -29,14 +34,19 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// One library's learner with a full replay buffer.
 trait Peer {
-    /// One update, sampling included.
-    fn update(&mut self) -> Result<()>;
+    /// Updates, sampling included.
+    fn updates(&mut self, count: usize) -> Result<()>;
 
     /// The policy's mean action at an observation that stays the same, which shows whether anything has been learned.
     fn action(&mut self) -> Result<Vec<f32>>;
 
     /// Losses of the last update.
     fn losses(&self) -> Vec<(&'static str, f32)>;
+
+    /// Seconds in each update that are not its own, where it cannot be had alone.
+    fn beside(&self) -> f64 {
+        0.0
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -105,6 +115,7 @@ impl Options {
 /// A random transition.
 struct Transition {
     observation: [f32; OBSERVATION],
+    #[allow(dead_code, reason = "modurl, which may be built alone, draws its actions itself")]
     action: [f32; ACTION],
     reward: f32,
     next_observation: [f32; OBSERVATION],
@@ -127,10 +138,20 @@ fn transitions() -> impl Iterator<Item = Transition> {
 fn main() -> ExitCode {
     let result = Options::parse(std::env::args().skip(1)).and_then(|options| {
         // SAFETY: no other thread runs yet.
-        unsafe { std::env::set_var("RAYON_NUM_THREADS", options.threads.to_string()) };
+        unsafe {
+            std::env::set_var("RAYON_NUM_THREADS", options.threads.to_string());
+            std::env::set_var("MATMUL_NUM_THREADS", options.threads.to_string());
+        }
         match options.peer.as_str() {
+            #[cfg(feature = "modurl")]
+            "modurl" => modurl::measure(&options),
+            #[cfg(feature = "rlevo")]
             "rlevo" => rlevo::measure(&options),
-            other => Err(format!("--peer {other}: there is rlevo").into()),
+            #[cfg(feature = "thrust-rl")]
+            "thrust-rl" => thrust_rl::measure(&options),
+            other => {
+                Err(format!("--peer {other}: not in this build (cargo's features name the peers)").into())
+            }
         }
     });
     match result {
@@ -147,9 +168,7 @@ fn measure(options: &Options, version: &str, peer: &mut dyn Peer) -> Result<()> 
     let before = peer.action()?;
     let mut rate = |updates: usize| -> Result<f64> {
         let start = Instant::now();
-        for _ in 0..updates {
-            peer.update()?;
-        }
+        peer.updates(updates)?;
         Ok(updates as f64 / start.elapsed().as_secs_f64())
     };
     let (start, mut made) = (Instant::now(), 0);
@@ -186,6 +205,7 @@ fn measure(options: &Options, version: &str, peer: &mut dyn Peer) -> Result<()> 
             "cores_used": rounded(cores_used),
             "peak_rss_mb": rounded(peak_megabytes()?),
             "sane": sane,
+            "beside_us": rounded(peer.beside() * 1e6),
             "losses": losses.into_iter().collect::<std::collections::BTreeMap<_, _>>(),
             "versions": {(options.peer.as_str()): version},
         })

@@ -133,9 +133,11 @@ impl<A: Learns> Rlevo<A> {
 }
 
 impl<A: Learns> Peer for Rlevo<A> {
-    fn update(&mut self) -> Result<()> {
-        let (critic, actor) = self.agent.learn(&mut self.random)?;
-        self.losses = (critic, actor.unwrap_or(self.losses.1));
+    fn updates(&mut self, count: usize) -> Result<()> {
+        for _ in 0..count {
+            let (critic, actor) = self.agent.learn(&mut self.random)?;
+            self.losses = (critic, actor.unwrap_or(self.losses.1));
+        }
         Ok(())
     }
 

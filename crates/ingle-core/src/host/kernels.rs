@@ -12,7 +12,7 @@ use std::thread::LocalKey;
 use burn::tensor::Element;
 
 use super::elementary;
-use super::product::{Finish, Matrix, tiled_f32, transpose, transpose_f32};
+use super::product::{Finish, Matrix, tiled_f32, transpose_any, transpose_f32};
 
 /// float32 or float64.
 pub(crate) trait Real:
@@ -107,7 +107,7 @@ macro_rules! real {
 }
 
 real!(f32, tiled_f32, transpose_f32, elementary::exp, elementary::tanh, elementary::softplus);
-real!(f64, |_, _, _, _| false, transpose, f64::exp, f64::tanh, |x: f64| x.max(0.0)
+real!(f64, |_, _, _, _| false, transpose_any, f64::exp, f64::tanh, |x: f64| x.max(0.0)
     + (-x.abs()).exp().ln_1p());
 
 /// How many buffers a thread keeps: more than an update has at one time.
@@ -230,9 +230,8 @@ vectorised! {
 }
 
 vectorised! {
-    /// Sums of columns.
-    pub(super) fn column_sums<T: Real>(sums: &mut [T], rows: &[T]) {
-        sums.fill(T::ZERO);
+    /// Adds up columns.
+    pub(super) fn add_rows<T: Real>(sums: &mut [T], rows: &[T]) {
         for row in rows.chunks_exact(sums.len()) {
             for (sum, value) in sums.iter_mut().zip(row) {
                 *sum += *value;

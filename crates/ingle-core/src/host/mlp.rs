@@ -6,16 +6,19 @@ use burn::tensor::{DType, Tensor};
 use rayon::prelude::*;
 
 use super::kernels::{self, Real, give_back, take};
-use super::product::{Finish, Matrix, product};
+use super::product::{Finish, Matrix, product, transpose};
 use super::{Values, tensor, threads};
 use crate::network::Mlp;
 
 /// The smallest number of multiplications that pays for a second thread.
 const WORTH_A_THREAD: usize = 1 << 22;
 
-/// How many rows go through all layers of a pass that keeps nothing: at a width of 256, their outputs are an eighth of a
-/// core's second cache.
+/// How many rows go through all layers at a time: at a width of 256, their outputs are an eighth of a core's second cache,
+/// and stay there next to a weight and its gradient.
 const BLOCK: usize = 64;
+
+/// The largest weight that stays in a core's second cache together with its gradient.
+const CACHED_WEIGHT: usize = 1 << 17;
 
 /// gemm adds up products of at most this many elements in another order. No cut may make one of a larger one: the number of
 /// threads would change the result's last bits.
@@ -127,6 +130,13 @@ impl<'a> Pass<'a> {
         if cuts == 1 { self.batch } else { self.batch.div_ceil(cuts).next_multiple_of(BLOCK) }
     }
 
+    /// How many rows go through all layers of a backward pass at a time. Weights that are too large for the cache are gone
+    /// through once, with all rows.
+    fn block(&self) -> usize {
+        let mut weights = self.mlp.sizes().windows(2).map(|sizes| sizes[0] * sizes[1]);
+        if weights.all(|size| size <= CACHED_WEIGHT) { BLOCK } else { self.batch }
+    }
+
     /// The networks' rows, cut.
     fn parts(&self) -> Vec<Part> {
         let step = self.step();
@@ -171,81 +181,61 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// The inputs of a layer in all rows of one network.
-    fn signal<'v, T>(&self, input: &'v [T], hidden: &'v [Vec<T>], network: usize, layer: usize) -> &'v [T] {
+    /// The inputs of a layer in some rows of one network.
+    fn signal<'v, T>(&self, input: &'v [T], hidden: &'v [Vec<T>], rows: &Part, layer: usize) -> &'v [T] {
         if layer == 0 {
-            self.input(input, network)
+            rows.of(self.input(input, rows.network), self.width(0))
         } else {
-            self.of_network(&hidden[layer - 1], network, layer)
+            self.of_rows(&hidden[layer - 1], rows, layer)
         }
     }
 
-    /// One network's rows of a buffer that is as wide as a layer's input.
-    fn of_network<'v, T>(&self, buffer: &'v [T], network: usize, layer: usize) -> &'v [T] {
+    /// Some rows of one network, of a buffer that is as wide as a layer's input.
+    fn of_rows<'v, T>(&self, buffer: &'v [T], rows: &Part, layer: usize) -> &'v [T] {
         let size = self.batch * self.width(layer);
-        &buffer[network * size..][..size]
+        rows.of(&buffer[rows.network * size..][..size], self.width(layer))
     }
 
-    /// The last layer's outputs. A block of rows goes through all layers at a time: what the hidden layers put out is
-    /// not kept, and stays in a core's cache.
-    fn forward<T: Real>(&self, parameters: &[T], input: &[T]) -> Vec<T> {
-        let layers = self.layers();
-        let last = self.width(layers);
-        let mut output = vec![T::ZERO; self.networks() * self.batch * last];
-        let widest = (1..layers).map(|layer| self.width(layer)).max().unwrap_or(0);
-        self.each(self.cut_all(std::iter::once((&mut output[..], last))), |(part, mut outputs)| {
-            let output = outputs.pop().expect("one buffer was cut");
-            let input = part.of(self.input(input, part.network), self.width(0));
-            let (mut signal, mut next) = (take(BLOCK * widest), take(BLOCK * widest));
-            let blocks = input.chunks(BLOCK * self.width(0)).zip(output.chunks_mut(BLOCK * last));
-            for (input, output) in blocks {
-                let rows = output.len() / last;
-                for layer in 0..layers {
+    /// Buffers for as many rows, as wide as the hidden layers.
+    fn hidden<T: Real>(&self, rows: usize) -> Vec<Vec<T>> {
+        (1..self.layers()).map(|layer| take(rows * self.width(layer))).collect()
+    }
+
+    /// The first rows of these buffers.
+    fn first<'v, T>(
+        &self,
+        hidden: &'v mut [Vec<T>],
+        rows: usize,
+    ) -> impl DoubleEndedIterator<Item = &'v mut [T]> + ExactSizeIterator {
+        hidden.iter_mut().zip(&self.mlp.sizes()[1..]).map(move |(buffer, width)| &mut buffer[..rows * width])
+    }
+
+    /// The hidden layers' outputs, if they are to be kept, and the last layer's. A block of rows goes through all layers
+    /// at a time.
+    fn forward<T: Real>(&self, parameters: &[T], input: &[T], keep: bool) -> (Vec<Vec<T>>, Vec<T>) {
+        let rows = self.networks() * self.batch;
+        let mut hidden = if keep { self.hidden(rows) } else { Vec::new() };
+        let mut output = vec![T::ZERO; rows * self.width(self.layers())];
+        // Of the last layers, or of all.
+        let widths = &self.mlp.sizes()[self.layers() - hidden.len()..];
+        let kept = hidden.iter_mut().map(|kept| &mut kept[..]).chain(std::iter::once(&mut output[..]));
+        self.each(self.cut_all(kept.zip(widths.iter().copied())), |(part, mut kept)| {
+            let mut passing = if keep { Vec::new() } else { self.hidden(BLOCK) };
+            for block in part.blocks(BLOCK) {
+                let rows = block.rows.len();
+                let kept = kept.iter_mut().zip(widths).map(|(kept, width)| next(kept, rows * width));
+                let mut signal = block.of(self.input(input, block.network), self.width(0));
+                for (layer, output) in self.first(&mut passing, rows).chain(kept).enumerate() {
                     let (width_in, width_out) = (self.width(layer), self.width(layer + 1));
-                    let (weight, bias) = self.layer(parameters, part.network, layer);
+                    let (weight, bias) = self.layer(parameters, block.network, layer);
+                    let last = layer + 1 == self.layers();
+                    let finish = if last { Finish::Bias(bias) } else { Finish::BiasRelu(bias) };
                     let weight = Matrix::new(weight, width_in, width_out);
-                    let from = if layer == 0 { input } else { &signal[..rows * width_in] };
-                    let from = Matrix::new(from, rows, width_in);
-                    if layer + 1 == layers {
-                        product(output, from, weight, Finish::Bias(bias));
-                    } else {
-                        product(&mut next[..rows * width_out], from, weight, Finish::BiasRelu(bias));
-                        std::mem::swap(&mut signal, &mut next);
-                    }
+                    product(output, Matrix::new(signal, rows, width_in), weight, finish);
+                    signal = output;
                 }
             }
-            give_back(signal);
-            give_back(next);
-        });
-        output
-    }
-
-    /// The hidden layers' outputs and the last layer's.
-    fn record<T: Real>(&self, parameters: &[T], input: &[T]) -> (Vec<Vec<T>>, Vec<T>) {
-        let layers = self.layers();
-        let rows = self.networks() * self.batch;
-        let mut hidden: Vec<Vec<T>> = (1..layers).map(|layer| take(rows * self.width(layer))).collect();
-        let buffers = hidden.iter_mut().zip(1..).map(|(output, layer)| (&mut output[..], self.width(layer)));
-        self.each(self.cut_all(buffers), |(part, outputs)| {
-            let mut signal = part.of(self.input(input, part.network), self.width(0));
-            for (layer, output) in outputs.into_iter().enumerate() {
-                let (width_in, width_out) = (self.width(layer), self.width(layer + 1));
-                let (weight, bias) = self.layer(parameters, part.network, layer);
-                let weight = Matrix::new(weight, width_in, width_out);
-                let signal_rows = Matrix::new(signal, part.rows.len(), width_in);
-                product(output, signal_rows, weight, Finish::BiasRelu(bias));
-                signal = output;
-            }
-        });
-        // The last layer is narrow, and not cut.
-        let last = layers - 1;
-        let (width_in, width_out) = (self.width(last), self.width(layers));
-        let mut output = vec![T::ZERO; rows * width_out];
-        let networks = output.chunks_exact_mut(self.batch * width_out).enumerate().collect();
-        self.each(networks, |(network, output): (usize, &mut [T])| {
-            let (weight, bias) = self.layer(parameters, network, last);
-            let signal = Matrix::new(self.signal(input, &hidden, network, last), self.batch, width_in);
-            product(output, signal, Matrix::new(weight, width_in, width_out), Finish::Bias(bias));
+            passing.into_iter().for_each(give_back);
         });
         (hidden, output)
     }
@@ -253,63 +243,83 @@ impl<'a> Pass<'a> {
     /// The gradient `[P, N]` of the parameters.
     fn gradient<T: Real>(&self, parameters: &[T], input: &[T], hidden: &[Vec<T>], output: &[T]) -> Vec<T> {
         let layers = self.layers();
-        let rows = self.networks() * self.batch;
-        // The gradients of the hidden layers' outputs, from the last one down.
-        let mut inner: Vec<Vec<T>> = (1..layers).map(|layer| take(rows * self.width(layer))).collect();
-        let buffers = inner.iter_mut().zip(1..).map(|(inner, layer)| (&mut inner[..], self.width(layer)));
-        self.each(self.cut_all(buffers), |(part, mut inner)| {
-            let mut above = part.of(self.of_network(output, part.network, layers), self.width(layers));
-            for layer in (1..layers).rev() {
-                let below = inner.pop().expect("a piece for every hidden layer");
-                let (weight, _) = self.layer(parameters, part.network, layer);
-                let signal = self.signal(input, hidden, part.network, layer);
-                let signal = part.of(signal, self.width(layer));
-                self.below(layer, below, above, weight, Finish::Slope { signal, rows: None });
-                above = below;
-            }
-        });
-        // Then each layer's own, cut along the rows of the weights.
         let mut gradient = vec![T::ZERO; self.population * self.mlp.size()];
-        self.each(self.weights(&mut gradient), |Weights { network, layer, rows, weight, bias }| {
-            let (width_in, width_out) = (self.width(layer), self.width(layer + 1));
-            let above = if layer + 1 == layers { output } else { &inner[layer] };
-            let above = self.of_network(above, network, layer + 1);
-            let signal = Matrix::new(self.signal(input, hidden, network, layer), self.batch, width_in);
-            let above_rows = Matrix::new(above, self.batch, width_out);
-            product(weight, signal.columns(rows).transposed(), above_rows, Finish::Nothing);
+        let weights = self.weights(&mut gradient);
+        let add = |weights: &mut Weights<'_, T>, block: &Part, above: &[T]| {
+            let Weights { layer, rows, weight, bias, .. } = weights;
+            let (width_in, width_out) = (self.width(*layer), self.width(*layer + 1));
+            let signal = self.signal(input, hidden, block, *layer);
+            let signal = Matrix::new(signal, block.rows.len(), width_in).columns(rows.clone()).transposed();
+            product(weight, signal, Matrix::new(above, block.rows.len(), width_out), Finish::Add);
             if let Some(bias) = bias {
-                kernels::column_sums(bias, above);
+                kernels::add_rows(bias, above);
             }
-        });
-        inner.into_iter().for_each(give_back);
+        };
+        if self.cuts() == 1 {
+            // A block of rows goes down all layers, and adds to the gradients of each, while it is in a core's cache.
+            self.each(weights, |mut weights| {
+                let network = weights[0].network;
+                let transposed = self.transposed(parameters, network);
+                let mut inner = self.hidden(self.block());
+                for block in (Part { network, rows: 0..self.batch }).blocks(self.block()) {
+                    let rows = block.rows.len();
+                    let output = self.of_rows(output, &block, layers);
+                    self.below(self.first(&mut inner, rows), output, &transposed, &block, hidden, None);
+                    for weights in &mut weights {
+                        let width = self.width(weights.layer + 1);
+                        let above = inner.get(weights.layer).map_or(output, |inner| &inner[..rows * width]);
+                        add(weights, &block, above);
+                    }
+                }
+                transposed.into_iter().chain(inner).for_each(give_back);
+            });
+        } else {
+            // First down all layers, cut along the rows; then each layer's gradient, cut along those of the weights.
+            let mut inner = self.hidden(self.networks() * self.batch);
+            let buffers = inner.iter_mut().zip(1..).map(|(inner, layer)| (&mut inner[..], self.width(layer)));
+            self.each(self.cut_all(buffers), |(part, mut inner)| {
+                let transposed = self.transposed(parameters, part.network);
+                for block in part.blocks(self.block()) {
+                    let inner = inner.iter_mut().zip(&self.mlp.sizes()[1..]);
+                    let inner = inner.map(|(inner, width)| next(inner, block.rows.len() * width));
+                    let output = self.of_rows(output, &block, layers);
+                    self.below(inner, output, &transposed, &block, hidden, None);
+                }
+                transposed.into_iter().for_each(give_back);
+            });
+            self.each(weights.into_iter().flatten().collect(), |mut weights: Weights<'_, T>| {
+                for block in (Part { network: weights.network, rows: 0..self.batch }).blocks(self.block()) {
+                    let above = inner.get(weights.layer).map_or(output, |inner| inner);
+                    let above = self.of_rows(above, &block, weights.layer + 1);
+                    add(&mut weights, &block, above);
+                }
+            });
+            inner.into_iter().for_each(give_back);
+        }
         gradient
     }
 
-    /// The places of the weights and biases in a gradient `[P, N]`, cut along the weights' rows.
-    fn weights<'v, T>(&self, gradient: &'v mut [T]) -> Vec<Weights<'v, T>> {
-        let mut weights = Vec::new();
-        for (member, mut rest) in gradient.chunks_exact_mut(self.mlp.size()).enumerate() {
+    /// For each network, the places of its weights and biases in a gradient `[P, N]`, cut along the weights' rows.
+    fn weights<'v, T>(&self, gradient: &'v mut [T]) -> Vec<Vec<Weights<'v, T>>> {
+        let mut weights: Vec<Vec<_>> = (0..self.networks()).map(|_| Vec::new()).collect();
+        let members = gradient.chunks_exact_mut(self.mlp.size()).zip(weights.chunks_mut(self.ensemble));
+        for (member, (mut rest, networks)) in members.enumerate() {
             for layer in 0..self.layers() {
                 let (width_in, width_out) = (self.width(layer), self.width(layer + 1));
                 let step = match width_in.div_ceil(self.cuts()) {
                     step if step * width_out > SMALL_PRODUCT => step,
                     _ => width_in,
                 };
-                for network in member * self.ensemble..(member + 1) * self.ensemble {
-                    let own;
-                    (own, rest) = rest.split_at_mut(width_in * width_out);
-                    for (weight, start) in own.chunks_mut(step * width_out).zip((0..).step_by(step)) {
+                for (network, weights) in (member * self.ensemble..).zip(networks.iter_mut()) {
+                    let own = next(&mut rest, width_in * width_out).chunks_mut(step * width_out);
+                    weights.extend(own.zip((0..).step_by(step)).map(|(weight, start)| {
                         let rows = start..start + weight.len() / width_out;
-                        weights.push(Weights { network, layer, rows, weight, bias: None });
-                    }
+                        Weights { network, layer, rows, weight, bias: None }
+                    }));
                 }
-                for network in 0..self.ensemble {
-                    let own;
-                    (own, rest) = rest.split_at_mut(width_out);
-                    // With the first of the network's pieces of this layer.
-                    let pieces = width_in.div_ceil(step);
-                    let first = weights.len() - (self.ensemble - network) * pieces;
-                    weights[first].bias = Some(own);
+                for weights in networks.iter_mut() {
+                    let first = weights.iter_mut().find(|weights| weights.layer == layer);
+                    first.expect("a weight for every layer").bias = Some(next(&mut rest, width_out));
                 }
             }
         }
@@ -328,56 +338,71 @@ impl<'a> Pass<'a> {
         let layers = self.layers();
         let last = self.width(layers);
         let mut gradient = vec![T::ZERO; self.networks() * self.batch * columns];
-        let networks = gradient.chunks_exact_mut(self.batch * columns).enumerate().collect();
-        self.each(networks, |(network, gradient): (usize, &mut [T])| {
-            let own = self.of_network(output, network, layers);
-            let concerned = |row: &usize| own[row * last..][..last].iter().any(|value| *value != T::ZERO);
-            let rows: Vec<usize> = (0..self.batch).filter(concerned).collect();
-            if rows.is_empty() {
-                return;
-            }
-            let mut above = take(self.batch * last);
-            for (above, row) in above.chunks_exact_mut(last).zip(&rows) {
-                above.copy_from_slice(&own[row * last..][..last]);
-            }
-            for layer in (1..layers).rev() {
-                let (width_in, width_out) = (self.width(layer), self.width(layer + 1));
-                let mut below = take(self.batch * width_in);
-                let (weight, _) = self.layer(parameters, network, layer);
-                let signal = self.of_network(&hidden[layer - 1], network, layer);
-                let above_rows = &above[..rows.len() * width_out];
-                let below_rows = &mut below[..rows.len() * width_in];
-                self.below(
-                    layer,
-                    below_rows,
-                    above_rows,
-                    weight,
-                    Finish::Slope { signal, rows: Some(&rows) },
-                );
-                give_back(std::mem::replace(&mut above, below));
-            }
+        self.each(self.cut_all(std::iter::once((&mut gradient[..], columns))), |(part, mut gradient)| {
+            let transposed = self.transposed(parameters, part.network);
             let (width_in, width_out) = (self.width(0), self.width(1));
-            let (weight, _) = self.layer(parameters, network, 0);
-            let weight = Matrix::new(&weight[(width_in - columns) * width_out..], columns, width_out);
-            let mut below = take(self.batch * columns);
-            let below_rows = &mut below[..rows.len() * columns];
-            let above_rows = Matrix::new(&above[..rows.len() * width_out], rows.len(), width_out);
-            product(below_rows, above_rows, weight.transposed(), Finish::Nothing);
-            for (row, values) in rows.iter().zip(below_rows.chunks_exact(columns)) {
-                gradient[row * columns..][..columns].copy_from_slice(values);
+            let (weight, _) = self.layer(parameters, part.network, 0);
+            let first = transpose(&weight[(width_in - columns) * width_out..], width_out);
+            let (mut above, mut below) = (take(BLOCK * last), take(BLOCK * columns));
+            let mut inner = self.hidden(BLOCK);
+            for block in part.blocks(BLOCK) {
+                let gradient = next(&mut gradient[0], block.rows.len() * columns);
+                let output = self.of_rows(output, &block, layers);
+                let concerned =
+                    |row: &usize| output[row * last..][..last].iter().any(|value| *value != T::ZERO);
+                let rows: Vec<usize> = (0..block.rows.len()).filter(concerned).collect();
+                let above = &mut above[..rows.len() * last];
+                for (above, row) in above.chunks_exact_mut(last).zip(&rows) {
+                    above.copy_from_slice(&output[row * last..][..last]);
+                }
+                let inner = self.first(&mut inner, rows.len());
+                let above = self.below(inner, above, &transposed, &block, hidden, Some(&rows));
+                let below = &mut below[..rows.len() * columns];
+                let above = Matrix::new(above, rows.len(), width_out);
+                product(below, above, Matrix::new(&first, width_out, columns), Finish::Nothing);
+                for (row, values) in rows.iter().zip(below.chunks_exact(columns)) {
+                    gradient[row * columns..][..columns].copy_from_slice(values);
+                }
             }
-            give_back(below);
-            give_back(above);
+            transposed.into_iter().chain(inner).chain([first, above, below]).for_each(give_back);
         });
         gradient
     }
 
-    /// `(d Wᵀ) ⊙ [x > 0]` for some rows of the gradient d of a layer's output, its weight W, and the slope at its input x.
-    fn below<T: Real>(&self, layer: usize, below: &mut [T], above: &[T], weight: &[T], slope: Finish<'_, T>) {
-        let (width_in, width_out) = (self.width(layer), self.width(layer + 1));
-        let above = Matrix::new(above, above.len() / width_out, width_out);
-        product(below, above, Matrix::new(weight, width_in, width_out).transposed(), slope);
+    /// One network's weights of all layers but the first, `out × in`.
+    fn transposed<T: Real>(&self, parameters: &[T], network: usize) -> Vec<Vec<T>> {
+        let weight = |layer| self.layer(parameters, network, layer).0;
+        (1..self.layers()).map(|layer| transpose(weight(layer), self.width(layer + 1))).collect()
     }
+
+    /// `(d Wᵀ) ⊙ [x > 0]` for the gradient d of a layer's output, its weight W, and the slope at its input x, from the last
+    /// layer down; the first layer's d is handed back. The rows are a block's, or some of them.
+    fn below<'v, T: Real>(
+        &self,
+        inner: impl DoubleEndedIterator<Item = &'v mut [T]>,
+        output: &'v [T],
+        transposed: &[Vec<T>],
+        block: &Part,
+        hidden: &[Vec<T>],
+        rows: Option<&[usize]>,
+    ) -> &'v [T] {
+        let mut above = output;
+        for (layer, below) in (1..self.layers()).rev().zip(inner.rev()) {
+            let (width_in, width_out) = (self.width(layer), self.width(layer + 1));
+            let slope = Finish::Slope { signal: self.of_rows(&hidden[layer - 1], block, layer), rows };
+            let weight = Matrix::new(&transposed[layer - 1], width_out, width_in);
+            product(below, Matrix::new(above, above.len() / width_out, width_out), weight, slope);
+            above = below;
+        }
+        above
+    }
+}
+
+/// The next `size` elements of a buffer, which then begins after them.
+// What moves is the place in the buffer.
+#[allow(clippy::mut_mut)]
+fn next<'v, T>(buffer: &mut &'v mut [T], size: usize) -> &'v mut [T] {
+    buffer.split_off_mut(..size).expect("a buffer for all rows")
 }
 
 /// Rows of one network.
@@ -390,6 +415,15 @@ impl Part {
     /// These rows of a network's buffer.
     fn of<'v, T>(&self, network: &'v [T], width: usize) -> &'v [T] {
         &network[self.rows.start * width..self.rows.end * width]
+    }
+
+    /// These rows, `size` at a time.
+    fn blocks(&self, size: usize) -> impl Iterator<Item = Self> {
+        let (network, end) = (self.network, self.rows.end);
+        self.rows
+            .clone()
+            .step_by(size)
+            .map(move |start| Self { network, rows: start..(start + size).min(end) })
     }
 }
 
@@ -411,7 +445,8 @@ fn forward_as<T: Real>(mlp: &Mlp, parameters: &Tensor<2>, input: &Tensor<4>) -> 
     let (values, inputs) = (Values::of(parameters)?, Values::of(input)?);
     let pass = Pass::new(mlp, parameters, mlp.ensemble(), input);
     let shape = [pass.population, mlp.ensemble(), pass.batch, pass.width(pass.layers())];
-    Some(tensor(pass.forward(values.slice::<T>(), inputs.slice()), shape))
+    let (_, output) = pass.forward(values.slice::<T>(), inputs.slice(), false);
+    Some(tensor(output, shape))
 }
 
 /// The outputs `[P, K, B, out]` of a member's first networks on a host device, and their tape.
@@ -440,7 +475,7 @@ fn record_as<T: Real>(
 ) -> Option<(Tensor<4>, Layers<T>)> {
     let (values, inputs) = (Values::of(parameters)?, Values::of(input)?);
     let pass = Pass::new(mlp, parameters, ensemble, input);
-    let (hidden, output) = pass.record(values.slice::<T>(), inputs.slice());
+    let (hidden, output) = pass.forward(values.slice::<T>(), inputs.slice(), true);
     let width = pass.width(pass.layers());
     let shape = [pass.population, ensemble, pass.batch, width];
     let output = tensor(output, shape);

@@ -11,7 +11,7 @@
 
 use std::ops::Range;
 
-use super::kernels::{self, Real, give_back, take};
+use super::kernels::{self, Real, take};
 
 /// A matrix in a slice, read with strides. The places of all its elements are inside the slice.
 #[derive(Clone, Copy)]
@@ -59,6 +59,8 @@ impl<'a, T> Matrix<'a, T> {
 #[derive(Clone, Copy)]
 pub(crate) enum Finish<'a, T> {
     Nothing,
+    /// Added to what is there: the sums start from it.
+    Add,
     /// Plus a bias.
     Bias(&'a [T]),
     /// Plus a bias, then `max(·, 0)`; not-a-number stays.
@@ -74,7 +76,7 @@ impl<T: Real> Finish<'_, T> {
     /// Panics if it does not fit a product of `m × n`.
     fn check(&self, m: usize, n: usize) {
         match *self {
-            Self::Nothing => (),
+            Self::Nothing | Self::Add => (),
             Self::Bias(bias) | Self::BiasRelu(bias) => assert_eq!(bias.len(), n, "the size of a bias"),
             Self::Slope { signal, rows: None } => assert_eq!(signal.len(), m * n, "the size of a signal"),
             Self::Slope { signal, rows: Some(rows) } => {
@@ -88,7 +90,7 @@ impl<T: Real> Finish<'_, T> {
     /// The same, as a pass over the finished product.
     fn apply(&self, out: &mut [T], n: usize) {
         match *self {
-            Self::Nothing => (),
+            Self::Nothing | Self::Add => (),
             Self::Bias(bias) => kernels::add_bias(out, bias),
             Self::BiasRelu(bias) => kernels::add_bias_relu(out, bias),
             Self::Slope { signal, rows: None } => kernels::mask(out, signal),
@@ -107,24 +109,24 @@ pub(super) fn product<T: Real>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T>
     assert_eq!(k, b.rows, "the inner sizes of a product");
     assert_eq!(out.len(), m * n, "the size of a product");
     finish.check(m, n);
-    if n == 1 && a.column_stride == 1 && b.row_stride == 1 && a.row_stride == k {
+    let adds = matches!(finish, Finish::Add);
+    if n == 1 && a.column_stride == 1 && b.row_stride == 1 && a.row_stride == k && !adds {
         kernels::dots(out, a.values, &b.values[..k]);
         finish.apply(out, n);
-    } else if n == 1 && a.row_stride == 1 && matches!(finish, Finish::Nothing) {
+    } else if n == 1 && a.row_stride == 1 && (adds || matches!(finish, Finish::Nothing)) {
         // A column is a row, too: along the contiguous axis.
         row_by_row(out, b.transposed(), a.transposed(), finish);
-    } else if b.column_stride == 1 {
-        row_by_row(out, a, b, finish);
     } else {
-        assert!(
-            b.row_stride == 1 && b.column_stride == k && b.values.len() == k * n,
-            "a whole matrix, transposed"
-        );
-        let mut copy = take(k * n);
-        T::transpose(&mut copy, b.values, b.column_stride);
-        row_by_row(out, a, Matrix::new(&copy, k, n), finish);
-        give_back(copy);
+        assert_eq!(b.column_stride, 1, "a right operand has contiguous rows: transpose it first");
+        row_by_row(out, a, b, finish);
     }
+}
+
+/// The rows of a matrix that is `width` wide become columns, in a buffer to [`give_back`](super::kernels::give_back).
+pub(super) fn transpose<T: Real>(matrix: &[T], width: usize) -> Vec<T> {
+    let mut copy = take(matrix.len());
+    T::transpose(&mut copy, matrix, width);
+    copy
 }
 
 /// [`product`] of a `b` whose rows are contiguous.
@@ -133,10 +135,11 @@ fn row_by_row<T: Real>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T>, finish
         return;
     }
     let (m, k, n) = (a.rows, a.columns, b.columns);
+    let adds = matches!(finish, Finish::Add);
     // SAFETY: every element of both operands is inside its slice: `Matrix::new` checks that, `columns` leaves elements
     // out and moves the slice's start along with them, `transposed` only swaps sizes together with strides. gemm writes
-    // the m × n elements of `out`, whose length `product` checks; `out` is borrowed mutably, so it overlaps neither
-    // operand. f32 and f64, the only types that implement `Real`, are types that gemm handles.
+    // the m × n elements of `out`, and reads them where it adds; `product` checks their number. `out` is borrowed mutably,
+    // so it overlaps neither operand. f32 and f64, the only types that implement `Real`, are types that gemm handles.
     unsafe {
         gemm::gemm(
             m,
@@ -145,14 +148,14 @@ fn row_by_row<T: Real>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T>, finish
             out.as_mut_ptr(),
             1,
             n.cast_signed(),
-            false,
+            adds,
             a.values.as_ptr(),
             a.column_stride.cast_signed(),
             a.row_stride.cast_signed(),
             b.values.as_ptr(),
             b.column_stride.cast_signed(),
             b.row_stride.cast_signed(),
-            T::ZERO,
+            if adds { T::ONE } else { T::ZERO },
             T::ONE,
             false,
             false,
@@ -190,11 +193,11 @@ pub(super) fn transpose_f32(out: &mut [f32], matrix: &[f32], width: usize) {
     if let Some(instructions) = x86::Instructions::at_hand() {
         return x86::transpose(instructions, out, matrix, width);
     }
-    transpose(out, matrix, width);
+    transpose_any(out, matrix, width);
 }
 
 /// The same, for any type and processor.
-pub(super) fn transpose<T: Copy>(out: &mut [T], matrix: &[T], width: usize) {
+pub(super) fn transpose_any<T: Copy>(out: &mut [T], matrix: &[T], width: usize) {
     let height = matrix.len() / width;
     for (row, values) in matrix.chunks_exact(width).enumerate() {
         for (column, value) in values.iter().enumerate() {
@@ -246,7 +249,7 @@ mod x86 {
         let (bias, relu) = match finish {
             Finish::Bias(bias) => (bias.as_ptr(), false),
             Finish::BiasRelu(bias) => (bias.as_ptr(), true),
-            Finish::Nothing | Finish::Slope { .. } => (std::ptr::null(), false),
+            Finish::Nothing | Finish::Add | Finish::Slope { .. } => (std::ptr::null(), false),
         };
         let slope = match finish {
             Finish::Slope { signal, rows } => Some((signal.as_ptr(), rows)),
@@ -259,6 +262,7 @@ mod x86 {
             b: b.values.as_ptr(),
             b_stride: b.row_stride,
             out: out.as_mut_ptr(),
+            adds: matches!(finish, Finish::Add),
             bias,
             relu,
             slope,
@@ -331,6 +335,8 @@ mod x86 {
         b: *const f32,
         b_stride: usize,
         out: *mut f32,
+        /// Whether the sums start from what is in `out`.
+        adds: bool,
         /// n elements that the sums start from, or null.
         bias: *const f32,
         relu: bool,
@@ -503,6 +509,11 @@ mod x86 {
             };
             let start = if task.bias.is_null() { [L::splat(0.0); N] } else { read(task.bias.add(column)) };
             let mut sums = [start; M];
+            if task.adds {
+                for (index, sums) in sums.iter_mut().enumerate() {
+                    *sums = read(task.out.add((row + index) * columns + column));
+                }
+            }
             let mut a = task.a.add(row * a_row);
             let mut b = task.b.add(column);
             for _ in 0..inner {
@@ -551,6 +562,9 @@ mod tests {
         values
     }
 
+    /// What a product is added to.
+    const THERE: f32 = 0.75;
+
     /// The product of the definition, in float64.
     fn expected(a: Matrix<'_, f32>, b: Matrix<'_, f32>, finish: Finish<'_, f32>) -> Vec<f64> {
         let at = |matrix: Matrix<'_, f32>, row: usize, column: usize| {
@@ -562,6 +576,7 @@ mod tests {
             let sum: f64 = (0..a.columns).map(|k| at(a, i, k) * at(b, k, j)).sum();
             match finish {
                 Finish::Nothing => sum,
+                Finish::Add => sum + f64::from(THERE),
                 Finish::Bias(bias) => sum + f64::from(bias[j]),
                 Finish::BiasRelu(bias) => (sum + f64::from(bias[j])).max(0.0),
                 Finish::Slope { signal, rows } => {
@@ -590,19 +605,17 @@ mod tests {
             let rows: Vec<usize> = (0..m).map(|row| 2 * row + 1).collect();
             let finishes = [
                 Finish::Nothing,
+                Finish::Add,
                 Finish::Bias(&bias),
                 Finish::BiasRelu(&bias),
                 Finish::Slope { signal: &signal[..m * n], rows: None },
                 Finish::Slope { signal: &signal, rows: Some(&rows) },
             ];
             let lefts = [Matrix::new(&a, m, k), Matrix::new(&a, k, m).transposed()];
-            let rights = [Matrix::new(&b, k, n), Matrix::new(&b, n, k).transposed()];
-            for (finish, left, right) in finishes
-                .into_iter()
-                .flat_map(|finish| lefts.map(|left| rights.map(|right| (finish, left, right))))
-                .flatten()
-            {
-                let mut out = vec![f32::NAN; m * n];
+            let right = Matrix::new(&b, k, n);
+            for (finish, left) in finishes.into_iter().flat_map(|finish| lefts.map(|left| (finish, left))) {
+                let there = if matches!(finish, Finish::Add) { THERE } else { f32::NAN };
+                let mut out = vec![there; m * n];
                 product(&mut out, left, right, finish);
                 close(&format!("{m} × {k} × {n}"), &out, &expected(left, right, finish), k + 1);
             }
@@ -632,7 +645,7 @@ mod tests {
         for (height, width) in [(1, 1), (8, 8), (16, 24), (9, 17), (7, 40), (31, 8), (48, 57)] {
             let matrix = normal(height * width, 5);
             let (mut expected, mut actual) = (vec![0.0; height * width], vec![0.0; height * width]);
-            transpose(&mut expected, &matrix, width);
+            transpose_any(&mut expected, &matrix, width);
             transpose_f32(&mut actual, &matrix, width);
             assert_eq!(expected[(width - 1) * height], matrix[width - 1]);
             assert_eq!(actual, expected, "{height} × {width}");

@@ -30,24 +30,26 @@ const LARGEST: f64 = 1e30;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Guard {
-    /// The sum of all that was watched, `[P, 1]`: finite as long as everything was.
-    magnitude: Tensor<2>,
+    /// The sum of what was watched, `[P, 1]`: finite as long as everything was.
+    magnitude: Option<Tensor<2>>,
+    /// Losses that are to come into it, `[P, 1]`: in the kernel that adds up the next squares.
+    losses: Vec<Tensor<2>>,
 }
 
 impl Guard {
     /// Begins an update with its loss `[P]`.
     pub fn new(loss: &Tensor<1>) -> Self {
-        Self::of(loss.clone().abs().unsqueeze_dim(1))
+        Self { magnitude: None, losses: vec![loss.clone().unsqueeze_dim(1)] }
     }
 
     /// A guard over numbers of any kind, by the sum of their sizes, `[P, 1]`.
     pub fn of(magnitude: Tensor<2>) -> Self {
-        Self { magnitude }
+        Self { magnitude: Some(magnitude), losses: Vec::new() }
     }
 
     /// Watches another loss `[P]`.
     pub fn watch(&mut self, loss: &Tensor<1>) {
-        self.add(loss.clone().abs().unsqueeze_dim(1));
+        self.losses.push(loss.clone().unsqueeze_dim(1));
     }
 
     /// Watches parameters `[P, N]` and their gradient.
@@ -56,28 +58,40 @@ impl Guard {
         if let Some(squares) = crate::host::optimiser::squares(parameters, gradient) {
             return self.add(squares);
         }
-        self.add((parameters.clone().square() + gradient.clone().square()).sum_dim(1));
+        let squares = parameters.clone().square() + gradient.clone().square();
+        self.add(if squares.dims()[1] == 1 { squares } else { squares.sum_dim(1) });
     }
 
     fn add(&mut self, magnitude: Tensor<2>) {
-        self.magnitude.inplace(|sum| sum + magnitude);
+        *self = Self::of(magnitude + self.magnitude());
     }
 
-    /// The members, `[P, 1]`, of which nothing may move.
-    pub fn held(&self) -> Tensor<2, Bool> {
-        // Nothing compares with not-a-number: that is neither below nor above.
-        self.magnitude.clone().lower_equal_elem(LARGEST).bool_not()
+    fn magnitude(&self) -> Tensor<2> {
+        let losses = self.losses.iter().map(|loss| loss.clone().abs());
+        let all = self.magnitude.iter().cloned().chain(losses);
+        all.reduce(|sum, magnitude| sum + magnitude).expect("a guard begins with something to watch")
     }
 
-    /// 1 for each of these members, 0 for the others, `[P, 1]`, in the precision of what was watched.
-    pub fn held_as_numbers(&self) -> Tensor<2> {
-        self.magnitude.zeros_like().mask_fill(self.held(), 1.0)
+    /// The members, `[P, 1]`, that may move. Nothing compares with not-a-number: that is not below a limit.
+    fn moving(magnitude: Tensor<2>) -> Tensor<2, Bool> {
+        magnitude.lower_equal_elem(LARGEST)
+    }
+
+    /// 1 for each member of which nothing may move, 0 for the others, `[P, 1]`, in the precision of what was watched.
+    pub fn held(&self) -> Tensor<2> {
+        let magnitude = self.magnitude();
+        magnitude.ones_like().mask_fill(Self::moving(magnitude), 0.0)
+    }
+
+    /// A change `[P, N]` of the members that may move; 0, whatever it was, for those that are held.
+    pub fn allow(&self, change: Tensor<2>) -> Tensor<2> {
+        change.zeros_like().mask_where(Self::moving(self.magnitude()), change)
     }
 
     /// The same on a host device: whether a member may move.
     #[cfg(feature = "flex")]
     pub(crate) fn may_move(&self) -> Option<Vec<bool>> {
-        crate::host::optimiser::at_most(&self.magnitude, LARGEST)
+        crate::host::optimiser::at_most(&self.magnitude(), LARGEST)
     }
 }
 
@@ -99,9 +113,9 @@ impl Skipped {
 
     /// Counts an update when it is over.
     pub fn count(&mut self, guard: &Guard) {
-        let held = guard.held_as_numbers();
-        self.total.inplace(|total| total + held.clone());
-        self.in_a_row.inplace(|in_a_row| in_a_row.add_scalar(1.0) * held);
+        let held = guard.held();
+        self.total = self.total.clone() + held.clone();
+        self.in_a_row = self.in_a_row.clone().add_scalar(1.0) * held;
     }
 
     /// Shows both numbers as metrics. A driver stops a learner that shows too many under a name that ends in

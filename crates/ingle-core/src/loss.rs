@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::network::minimum;
+use crate::network::{each_critic, minimum};
 
 /// A squared error of values, and what is measured beside it.
 pub(crate) struct ValueLoss {
@@ -29,11 +29,15 @@ pub(crate) fn target(
             return target;
         }
     }
-    let value = minimum(value);
-    match entropy {
-        Some((alpha, log_prob)) => reward + discount * (value - alpha * log_prob),
-        None => reward + discount * value,
-    }
+    // Reshaped first: that ends a kernel.
+    let (reward, discount) = (reward.unsqueeze_dim::<3>(1), discount.unsqueeze_dim(1));
+    let entropy = entropy.map(|(alpha, log_prob)| (alpha.unsqueeze_dim(1), log_prob.unsqueeze_dim(1)));
+    let smallest = minimum(&each_critic(&value));
+    let value = match entropy {
+        Some((alpha, log_prob)) => smallest - alpha * log_prob,
+        None => smallest,
+    };
+    (reward + discount * value).squeeze_dim(1)
 }
 
 /// `L = Σ_k mean_B c · w (Q_k − y)²`, with `∂L/∂Q_k = 2c w (Q_k − y) / B`, for targets y and weights w `[P, B]`.
@@ -47,15 +51,24 @@ pub(crate) fn squared_error(
     if let Some(loss) = crate::host::loss::squared_error(&value, &target, weight.as_ref(), factor) {
         return loss;
     }
-    let batch = value.dims()[2] as f64;
-    let mean_value = value.clone().mean_dim(2).mean_dim(1).flatten::<1>(0, 2);
-    let error = value - target.unsqueeze_dim(1);
-    let td_error = error.clone().abs().mean_dim(1).squeeze_dim(1);
-    let weighted = match weight {
-        Some(weight) => error.clone() * weight.unsqueeze_dim(1),
-        None => error.clone(),
+    let [_, critics, batch] = value.dims();
+    let (target, weight) = (target.unsqueeze_dim::<3>(1), weight.map(|weight| weight.unsqueeze_dim::<3>(1)));
+    let scale = 2.0 * factor / batch as f64;
+    let slope = |error: Tensor<3>| match &weight {
+        Some(weight) => (error * weight.clone()).mul_scalar(scale),
+        None => error.mul_scalar(scale),
     };
-    let gradient = weighted.mul_scalar(2.0 * factor / batch);
-    let loss = (gradient.clone() * error).sum_dim(2).sum_dim(1).mul_scalar(0.5).flatten::<1>(0, 2);
-    ValueLoss { loss, gradient, td_error, mean_value }
+    // The rows' sums over the critics, then one sum over the rows for each number.
+    let values = each_critic(&value);
+    let errors = values.iter().map(|value| value.clone() - target.clone()).collect::<Vec<_>>();
+    let sum = |terms: Vec<Tensor<3>>| terms.into_iter().reduce(|sum, term| sum + term).expect("a critic");
+    let loss = sum(errors.iter().map(|error| slope(error.clone()) * error.clone()).collect()).mul_scalar(0.5);
+    let td_error = sum(errors.into_iter().map(Tensor::abs).collect()).div_scalar(critics as f64);
+    let mean_value = sum(values).div_scalar(critics as f64);
+    ValueLoss {
+        gradient: slope(value - target),
+        td_error: td_error.squeeze_dim(1),
+        loss: loss.sum_dim(2).flatten::<1>(0, 2),
+        mean_value: mean_value.mean_dim(2).flatten::<1>(0, 2),
+    }
 }

@@ -77,14 +77,16 @@ impl Trainable {
         }
         // Of a member that is held, nothing decays, nothing is added, and the rate is 0. Of the others every number is
         // what it would be without a guard: a product with 1 and a sum with 0.
-        let held = guard.held_as_numbers();
+        let held = guard.held();
         let moves = held.clone().neg().add_scalar(1.0);
-        let gradient = gradient.mask_fill(guard.held(), 0.0);
         let [beta_1, beta_2] = [beta_1, beta_2].map(|beta| moves.clone().mul_scalar(beta) + held.clone());
-        self.gradient_weight.inplace(|weight| weight * beta_1.clone() + moves.clone());
-        self.square_weight.inplace(|weight| weight * beta_2.clone() + moves.clone());
-        self.gradient_sum.inplace(|sum| sum * beta_1 + gradient.clone());
-        self.square_sum.inplace(|sum| sum * beta_2 + gradient.clone() * gradient);
+        let gradient = guard.allow(gradient);
+        self.gradient_weight = self.gradient_weight.clone() * beta_1.clone() + moves.clone();
+        self.square_weight = self.square_weight.clone() * beta_2.clone() + moves.clone();
+        // Out of their places, so that a CPU changes them where they are.
+        let take = |tensor: &mut Tensor<2>| std::mem::replace(tensor, held.clone());
+        self.gradient_sum = take(&mut self.gradient_sum) * beta_1 + gradient.clone();
+        self.square_sum = take(&mut self.square_sum) * beta_2 + gradient.clone() * gradient;
 
         // m̂ / (√v̂ + ε) with the weights taken out of the pass over all parameters:
         // (s₁ / w₁) / (√(s₂ / w₂) + ε) = √w₂ / w₁ · s₁ / (√s₂ + ε √w₂).
@@ -92,9 +94,9 @@ impl Trainable {
         // Before a member's first step the weights are 0.
         let rate = self.learning_rate.clone() * root_weight.clone() * moves
             / (self.gradient_weight.clone() + held.clone());
-        let root = self.square_sum.clone().sqrt() + (root_weight.mul_scalar(epsilon) + held);
+        let root = self.square_sum.clone().sqrt() + (root_weight.mul_scalar(epsilon) + held.clone());
         let change = self.gradient_sum.clone() / root * rate;
-        self.parameters.inplace(|parameters| parameters - change);
+        self.parameters = take(&mut self.parameters) - change;
     }
 }
 
@@ -116,10 +118,8 @@ pub fn polyak(target: &mut Tensor<2>, parameters: &Tensor<2>, tau: &Tensor<2>, g
     if crate::host::optimiser::average(target, parameters, tau, guard).is_some() {
         return;
     }
-    target.inplace(|target| {
-        let change = (parameters.clone() - target.clone()) * tau.clone();
-        target + change.mask_fill(guard.held(), 0.0)
-    });
+    let change = (parameters.clone() - target.clone()) * tau.clone();
+    *target = target.clone() + guard.allow(change);
 }
 
 /// Scales each member's gradient `[P, N]` down to a global norm of at most `limit` (`PyTorch`'s `clip_grad_norm_`).

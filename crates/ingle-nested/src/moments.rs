@@ -38,9 +38,8 @@ impl RunningMoments {
         let batch_variance = (batch.clone() - batch_mean.clone()).square().mean_dim(1).squeeze_dim::<2>(1);
         let batch_mean = batch_mean.squeeze_dim::<2>(1);
         let guard = Guard::of((batch_mean.clone().abs() + batch_variance.clone()).sum_dim(1));
-        let (batch_mean, batch_variance) =
-            (batch_mean.mask_fill(guard.held(), 0.0), batch_variance.mask_fill(guard.held(), 0.0));
-        let held = guard.held_as_numbers();
+        let (batch_mean, batch_variance) = (guard.allow(batch_mean), guard.allow(batch_variance));
+        let held = guard.held();
         let taken = held.clone().neg().add_scalar(1.0).mul_scalar(rows);
         let change = batch_mean - self.mean.clone();
         let count = self.count.clone() + taken.clone();

@@ -114,11 +114,36 @@ pub fn open(name: &str) -> Result<Device, DeviceError> {
     if !built_in {
         return Err(DeviceError::NotBuiltIn { name: name.to_owned(), feature });
     }
+    #[cfg(any(feature = "wgpu", feature = "cuda"))]
+    fusion::configure();
     // Only that backend is asked: finding out about the others would load their drivers.
     let mut peers = of_kind(wanted);
     match peers.iter().position(|device| device.name == wanted) {
         Some(index) => Ok(peers.swap_remove(index).device),
         None => Err(DeviceError::Absent { name: name.to_owned(), found: peers.len() }),
+    }
+}
+
+/// How burn looks for operations that make one kernel.
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+mod fusion {
+    use burn::BurnConfig;
+    use cubecl_runtime::config::RuntimeConfig;
+
+    /// One chain of operations at a time, in the program's order. With several at a time, as burn does by default, chains
+    /// get entangled, and some updates end in twice the kernels.
+    const ONE_AT_A_TIME: &str = "[fusion.beam_search]\nmax_blocks = 1";
+
+    /// Sets that up before burn reads its configuration, unless there is one: a `burn.toml` in the working directory or above,
+    /// or what a program set.
+    pub(super) fn configure() {
+        let own = BurnConfig::from_current_dir();
+        if toml::to_string(&own).ok() != toml::to_string(&BurnConfig::default()).ok() {
+            return;
+        }
+        if let Ok(config) = toml::from_str::<BurnConfig>(ONE_AT_A_TIME) {
+            BurnConfig::try_set(config.override_from_env());
+        }
     }
 }
 

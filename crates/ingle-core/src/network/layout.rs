@@ -47,7 +47,6 @@ impl Layout {
     }
 
     /// The first index of parameter tensor `index` in the flat vector.
-    #[cfg(feature = "flex")]
     pub(crate) fn start(&self, index: usize) -> usize {
         self.entries[index].start
     }

@@ -1,6 +1,6 @@
 //! The built-in multi-layer perceptron, with the population and ensemble axes in every weight.
 
-use burn::tensor::{Tensor, TensorCreationOptions, TensorData, activation};
+use burn::tensor::{Bool, Tensor, TensorCreationOptions, TensorData, activation};
 
 use super::{Actor, Critic, Layout, Network};
 use crate::random::RandomStream;
@@ -124,14 +124,28 @@ impl Mlp {
         self.sizes.len() - 1
     }
 
+    /// Parameters of which [`Self::layer`] takes its views, but for the last bias.
+    ///
+    /// A GPU can look at part of a tensor where it is if there are whole lines of 256 bytes (CUDA: 512) before it and
+    /// after it, and copies it otherwise. Without the last bias, that is so for all layers if the hidden ones are
+    /// multiples of 64 (128) wide: one copy instead of one for every weight and bias.
+    fn body(&self, parameters: &Tensor<2>) -> Tensor<2> {
+        parameters.clone().narrow(1, 0, self.layout.start(self.layout.len() - 1))
+    }
+
     /// Weight `[P, K, in, out]` and bias `[P, K, 1, out]` of a layer, of the first K networks.
-    fn layer(&self, parameters: &Tensor<2>, layer: usize, networks: usize) -> (Tensor<4>, Tensor<4>) {
+    fn layer(
+        &self,
+        parameters: &Tensor<2>,
+        body: &Tensor<2>,
+        layer: usize,
+        networks: usize,
+    ) -> (Tensor<4>, Tensor<4>) {
         let population = parameters.dims()[0];
         let (input, output) = (self.sizes[layer], self.sizes[layer + 1]);
-        let weight =
-            self.layout.slice(parameters, 2 * layer).reshape([population, self.ensemble, input, output]);
-        let bias =
-            self.layout.slice(parameters, 2 * layer + 1).reshape([population, self.ensemble, 1, output]);
+        let weight = self.layout.slice(body, 2 * layer).reshape([population, self.ensemble, input, output]);
+        let bias = if layer + 1 < self.layers() { body } else { parameters };
+        let bias = self.layout.slice(bias, 2 * layer + 1).reshape([population, self.ensemble, 1, output]);
         if networks == self.ensemble {
             return (weight, bias);
         }
@@ -147,8 +161,9 @@ impl Mlp {
         mut keep: impl FnMut(&Tensor<4>, Tensor<4>),
     ) -> Tensor<4> {
         let mut signal = input;
+        let body = self.body(parameters);
         for layer in 0..self.layers() {
-            let (weight, bias) = self.layer(parameters, layer, networks);
+            let (weight, bias) = self.layer(parameters, &body, layer, networks);
             let output = signal.clone().matmul(weight.clone()).add(bias);
             keep(&signal, weight);
             signal = if layer + 1 < self.layers() { activation::relu(output) } else { output };
@@ -254,7 +269,7 @@ impl Mlp {
         for (layer, (input, weight)) in tape.iter().enumerate().rev() {
             gradient = gradient.matmul(weight.clone().transpose());
             if layer > 0 {
-                gradient = gradient * slope(input.clone()).autodiff();
+                gradient = gradient.mask_fill(inactive(input.clone()), 0.0);
             }
         }
         let value = loss(gradient);
@@ -270,20 +285,18 @@ impl Mlp {
 }
 
 /// The gradient of a hidden layer's output, given that of the layer above, that layer's weight and its input:
-/// `(d Wᵀ) ⊙ [x > 0]`.
+/// `(d Wᵀ) ⊙ [x > 0]`. A single output needs no matrix product.
 ///
-/// A product with the slope, 0 or 1, and not a masked fill: on a CPU that branches on every element, a sixth of the
-/// update's time. A single output needs no matrix product.
+/// The slope is a masked fill, which a GPU does in the kernel of what is before it.
 fn below(gradient: Tensor<4>, weight: Tensor<4>, input: Tensor<4>) -> Tensor<4> {
-    let slope = slope(input);
     let transposed = weight.transpose();
-    if gradient.dims()[3] == 1 { slope * transposed * gradient } else { gradient.matmul(transposed) * slope }
+    let through = if gradient.dims()[3] == 1 { transposed * gradient } else { gradient.matmul(transposed) };
+    through.mask_fill(inactive(input), 0.0)
 }
 
-/// The slope of a `ReLU`, 0 or 1, given its output.
-fn slope(output: Tensor<4>) -> Tensor<4> {
-    let precision = output.dtype();
-    output.greater_elem(0.0).float().cast(precision)
+/// Where a `ReLU` that put this out has slope 0.
+fn inactive(output: Tensor<4>) -> Tensor<4, Bool> {
+    output.lower_equal_elem(0.0)
 }
 
 fn flatten(gradient: Tensor<4>) -> Tensor<2> {
@@ -339,6 +352,28 @@ impl Actor for MlpActor {
     fn record(&self, parameters: &Tensor<2>, observation: Tensor<3>) -> (Tensor<3>, MlpTape) {
         let (output, tape) = self.0.record(parameters, observation.unsqueeze_dim(1));
         (output.squeeze_dim(1), tape)
+    }
+
+    /// Where each layer is a kernel or two, one pass of both batches. A CPU has no kernels to save.
+    fn record_beside(
+        &self,
+        parameters: &Tensor<2>,
+        observation: Tensor<3>,
+        other: Tensor<3>,
+    ) -> (Tensor<3>, MlpTape, Tensor<3>) {
+        #[cfg(feature = "flex")]
+        if let Some((output, tape)) =
+            crate::host::mlp::record(&self.0, parameters, 1, &observation.clone().unsqueeze_dim(1))
+        {
+            return (output.squeeze_dim(1), MlpTape(Tape::Host(tape)), self.forward(parameters, other));
+        }
+        let (first, second) = (observation.dims()[1], other.dims()[1]);
+        let both = concatenate(vec![observation, other], 1).unsqueeze_dim(1);
+        let (output, layers) = self.0.record_layers(parameters, 1, both);
+        let layers = layers.into_iter().map(|(input, weight)| (input.narrow(2, 0, first), weight));
+        let output = output.squeeze_dim::<3>(1);
+        let tape = MlpTape(Tape::Tensors(layers.collect()));
+        (output.clone().narrow(1, 0, first), tape, output.narrow(1, first, second))
     }
 
     fn gradient(&self, tape: MlpTape, output: Tensor<3>) -> Tensor<2> {

@@ -44,6 +44,16 @@ pub trait Actor: Network {
     fn forward(&self, parameters: &Tensor<2>, observation: Tensor<3>) -> Tensor<3>;
     /// The outputs, and what it takes to pull a gradient back.
     fn record(&self, parameters: &Tensor<2>, observation: Tensor<3>) -> (Tensor<3>, Self::Tape);
+    /// The outputs for two batches, and what it takes to pull a gradient of the first one's back.
+    fn record_beside(
+        &self,
+        parameters: &Tensor<2>,
+        observation: Tensor<3>,
+        other: Tensor<3>,
+    ) -> (Tensor<3>, Self::Tape, Tensor<3>) {
+        let (output, tape) = self.record(parameters, observation);
+        (output, tape, self.forward(parameters, other))
+    }
     /// Pulls the gradient of the outputs back to the gradient `[P, N]` of the parameters.
     fn gradient(&self, tape: Self::Tape, output: Tensor<3>) -> Tensor<2>;
 }
@@ -79,17 +89,34 @@ pub trait Critic: Network {
     fn action_gradient(&self, tape: Self::Tape, value: Tensor<3>) -> Tensor<3>;
 }
 
-/// `min_k Q_k`, `[P, B]`, of values `[P, K, B]`.
-pub fn minimum(value: Tensor<3>) -> Tensor<2> {
-    value.min_dim(1).squeeze_dim(1)
+/// Each critic's values `[P, 1, B]` out of those of all, `[P, K, B]`. On a GPU, what is done to these views one critic after
+/// the other is one kernel, and a reduction over K is one of its own.
+pub fn each_critic(value: &Tensor<3>) -> Vec<Tensor<3>> {
+    (0..value.dims()[1]).map(|critic| value.clone().narrow(1, critic, 1)).collect()
 }
 
-/// The gradient of [`minimum`], `[P, K, B]`, given its value: 1 for the smallest of a row, in equal shares where several
-/// are (as `PyTorch`'s `amin` has it).
-pub fn minimum_gradient(value: Tensor<3>, minimum: Tensor<2>) -> Tensor<3> {
-    let precision = value.dtype();
-    let smallest = value.lower_equal(minimum.unsqueeze_dim(1)).float().cast(precision);
-    smallest.clone() / smallest.sum_dim(1)
+/// `min_k Q_k`, `[P, 1, B]`, of each critic's values; not-a-number if one of them is.
+///
+/// # Panics
+/// If there is no critic.
+pub fn minimum(values: &[Tensor<3>]) -> Tensor<3> {
+    let (first, others) = values.split_first().expect("at least one critic");
+    others.iter().fold(first.clone(), |smallest, value| {
+        let smaller = value.clone().lower(smallest.clone());
+        let a_number = value.clone().equal(value.clone());
+        value.clone().mask_where(a_number, smallest.mask_where(smaller, value.clone()))
+    })
+}
+
+/// The gradient of [`minimum`] with respect to the values `[P, K, B]`, given each critic's and the minimum: 1 for the smallest of a row, in
+/// equal shares where several are (as `PyTorch`'s `amin` has it).
+pub fn minimum_gradient(value: Tensor<3>, values: &[Tensor<3>], minimum: Tensor<3>) -> Tensor<3> {
+    let count = values.iter().fold(minimum.zeros_like(), |count, value| {
+        let smallest = value.clone().lower_equal(minimum.clone());
+        count + value.zeros_like().mask_fill(smallest, 1.0)
+    });
+    let smallest = value.clone().lower_equal(minimum);
+    value.zeros_like().mask_where(smallest, count.recip())
 }
 
 /// `tanh`, which bounds actions: of one function everywhere, so that equal outputs give equal actions to the bit.

@@ -4,7 +4,7 @@
 use burn::tensor::Tensor;
 
 use crate::loss::{self, ValueLoss};
-use crate::network::{minimum, minimum_gradient};
+use crate::network::{each_critic, minimum, minimum_gradient};
 
 /// `y = R + discount · (min_k Q̄_k(s′, a′) − α · log π′)`, `[P, B]`.
 pub(super) fn target(
@@ -38,21 +38,24 @@ pub(super) fn actor(alpha: Tensor<2>, log_prob: Tensor<2>, value: Tensor<3>) -> 
         return loss;
     }
     let batch = value.dims()[2] as f64;
-    let smallest = minimum(value.clone());
-    let loss = (alpha.clone() * log_prob - smallest.clone()).mean_dim(1).flatten::<1>(0, 1);
+    let (cost, log_prob) = (alpha.clone().unsqueeze_dim(1), log_prob.unsqueeze_dim(1));
+    let values = each_critic(&value);
+    let smallest = minimum(&values);
+    let loss = cost * log_prob - smallest.clone();
     ActorLoss {
-        loss,
-        value: minimum_gradient(value, smallest).div_scalar(-batch),
+        value: minimum_gradient(value, &values, smallest).div_scalar(-batch),
+        loss: loss.mean_dim(2).flatten::<1>(0, 2),
         log_prob: alpha.div_scalar(batch),
     }
 }
 
-/// `L_α = −log α · mean_B(log π̃ + H̄)` and `∂L_α/∂ log α = −mean_B(log π̃ + H̄)`, `[P, 1]`, with log π̃ held constant.
+/// `L_α = log α · (H(π̃) − H̄)` and `∂L_α/∂ log α = H(π̃) − H̄`, `[P, 1]`, with the policy's entropy
+/// `H(π̃) = −mean_B log π̃`, `[P, 1]`, held constant.
 pub(super) fn temperature(
     log_alpha: Tensor<2>,
-    log_prob: Tensor<2>,
+    entropy: Tensor<2>,
     target_entropy: Tensor<2>,
-) -> (Tensor<1>, Tensor<2>) {
-    let gradient = (log_prob + target_entropy).mean_dim(1).neg();
-    ((log_alpha * gradient.clone()).flatten::<1>(0, 1), gradient)
+) -> (Tensor<2>, Tensor<2>) {
+    let gradient = entropy - target_entropy;
+    (log_alpha * gradient.clone(), gradient)
 }

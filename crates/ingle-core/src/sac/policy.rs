@@ -22,7 +22,9 @@ pub struct SquashedGaussian {
 /// What a recorded action keeps for its pull-back.
 #[derive(Debug, Clone)]
 pub struct ActionTape {
+    #[cfg(feature = "flex")]
     outputs: Tensor<3>,
+    raw_log_std: Tensor<3>,
     action: Tensor<3>,
     /// `σ·ε`.
     spread: Tensor<3>,
@@ -44,7 +46,7 @@ impl SquashedGaussian {
     }
 
     fn log_std(&self) -> Tensor<3> {
-        self.raw_log_std().clamp(LOG_STD.0, LOG_STD.1)
+        clamp(self.raw_log_std())
     }
 
     /// The deterministic action, `tanh(mean)`.
@@ -67,21 +69,32 @@ impl SquashedGaussian {
 
     /// As [`Self::sample_with_log_prob`], and what it takes to pull gradients back.
     pub fn record(self, noise: Tensor<3>) -> (Tensor<3>, Tensor<2>, ActionTape) {
+        let (mean, raw_log_std) = (self.mean(), self.raw_log_std());
         #[cfg(feature = "flex")]
-        if let Some((action, log_prob, spread)) = crate::host::policy::squash(&self.outputs, &noise, LOG_STD)
-        {
-            return (action.clone(), log_prob, ActionTape { outputs: self.outputs, action, spread });
+        let outputs = self.outputs;
+        #[cfg(feature = "flex")]
+        if let Some((action, log_prob, spread)) = crate::host::policy::squash(&outputs, &noise, LOG_STD) {
+            return (action.clone(), log_prob, ActionTape { outputs, raw_log_std, action, spread });
         }
-        let log_std = self.log_std();
+        let noise_size = noise.dims()[2];
+        let log_std = clamp(raw_log_std.clone());
         let spread = log_std.clone().exp() * noise.clone();
-        let unsquashed = self.mean() + spread.clone();
+        let unsquashed = mean + spread.clone();
+        let action = unsquashed.clone().tanh();
         // A threshold of 40 is beyond where softplus(x) = x even in float64.
         let softplus = activation::softplus_with_threshold(unsquashed.clone().mul_scalar(-2.0), 1.0, 40.0);
-        let log_slope = (unsquashed.clone() + softplus).neg().add_scalar(LN_2).mul_scalar(2.0);
+        let log_slope = (unsquashed + softplus).neg().add_scalar(LN_2).mul_scalar(2.0);
         let gaussian = noise.square().mul_scalar(-0.5) - log_std;
-        let log_prob = (gaussian - log_slope).sub_scalar(0.5 * (2.0 * PI).ln()).sum_dim(2).squeeze_dim(2);
-        let action = unsquashed.tanh();
-        let tape = ActionTape { outputs: self.outputs, action: action.clone(), spread };
+        // The constant after the sum: arithmetic there lets a GPU do all of it in the kernel of the sum.
+        let constant = 0.5 * (2.0 * PI).ln() * noise_size as f64;
+        let log_prob = (gaussian - log_slope).sum_dim(2).sub_scalar(constant).squeeze_dim(2);
+        let tape = ActionTape {
+            #[cfg(feature = "flex")]
+            outputs,
+            raw_log_std,
+            action: action.clone(),
+            spread,
+        };
         (action, log_prob, tape)
     }
 
@@ -96,6 +109,10 @@ impl SquashedGaussian {
         let gaussian = noise.square().mul_scalar(-0.5) - log_std;
         (gaussian - above - below).sub_scalar(0.5 * (2.0 * PI).ln()).sum_dim(2).squeeze_dim(2)
     }
+}
+
+fn clamp(log_std: Tensor<3>) -> Tensor<3> {
+    log_std.clamp(LOG_STD.0, LOG_STD.1)
 }
 
 impl ActionTape {
@@ -118,9 +135,9 @@ impl ActionTape {
         let log_prob: Tensor<3> = log_prob.unsqueeze_dim(2);
         let slope = self.action.clone().square().neg().add_scalar(1.0);
         let mean = action * slope + self.action.mul_scalar(2.0) * log_prob.clone();
-        let policy = SquashedGaussian::new(self.outputs);
-        let free = policy.raw_log_std().equal(policy.log_std()).float().cast(mean.dtype());
-        let log_std = (mean.clone() * self.spread - log_prob) * free;
+        let free = self.raw_log_std.clone().equal(clamp(self.raw_log_std));
+        let log_std = mean.clone() * self.spread - log_prob;
+        let log_std = log_std.zeros_like().mask_where(free, log_std);
         Tensor::cat(vec![mean, log_std], 2)
     }
 }

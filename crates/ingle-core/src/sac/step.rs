@@ -78,11 +78,13 @@ impl<A: Actor, C: Critic> Sac<A, C> {
             sample;
         let alpha = state.log_alpha.parameters.clone().exp();
 
-        // 1. The target, from the target critics and the policy at the next observation.
+        // 1. The target, from the target critics and the policy at the next observation. The actor moves after its last
+        // use, so that one pass serves its own loss, too.
         let phase = Phase::Targets.enter();
-        let next_policy =
-            SquashedGaussian::new(self.actor.forward(&state.actor.parameters, next_observation.clone()));
-        let (next_action, next_log_prob) = next_policy.sample_with_log_prob(noise.next);
+        let (outputs, actor_tape, next_outputs) =
+            self.actor.record_beside(&state.actor.parameters, observation.clone(), next_observation.clone());
+        let (next_action, next_log_prob) =
+            SquashedGaussian::new(next_outputs).sample_with_log_prob(noise.next);
         let next_value = self.critic.forward(&state.target_critic, next_observation, next_action);
         let target = loss::target(reward, discount, next_value, alpha.clone(), next_log_prob);
         drop(phase);
@@ -97,7 +99,6 @@ impl<A: Actor, C: Critic> Sac<A, C> {
 
         // 3. The actor, through the updated critics, which are constants here.
         let phase = Phase::Actor.enter();
-        let (outputs, actor_tape) = self.actor.record(&state.actor.parameters, observation.clone());
         let (action, log_prob, action_tape) = SquashedGaussian::new(outputs).record(noise.current);
         let (value, critic_tape) = self.critic.record(&state.critic.parameters, observation, action);
         let actor_loss = loss::actor(alpha.clone(), log_prob.clone(), value);
@@ -106,21 +107,15 @@ impl<A: Actor, C: Critic> Sac<A, C> {
         guard.watch(&actor_loss.loss);
         state.actor.step(&self.adam, self.actor.gradient(actor_tape, outputs), &mut guard);
 
-        let mut metrics = Metrics::default();
-        metrics.push("critic_loss", critic_loss.loss);
-        metrics.push("actor_loss", actor_loss.loss);
-        metrics.push("mean_value", critic_loss.mean_value);
-        metrics.push("entropy", log_prob.clone().mean_dim(1).neg().flatten::<1>(0, 1));
-        metrics.push("temperature", alpha.flatten::<1>(0, 1));
-
-        // 4. The temperature.
+        // 4. The temperature. Its loss is finite if its gradient and its parameter are.
+        let entropy = log_prob.mean_dim(1).neg();
+        let mut temperature_loss = None;
         if matches!(self.config.temperature, Temperature::Learned(_)) {
             let log_alpha = state.log_alpha.parameters.clone();
-            let (temperature_loss, gradient) =
-                loss::temperature(log_alpha, log_prob, state.target_entropy.clone());
-            guard.watch(&temperature_loss);
+            let (loss, gradient) =
+                loss::temperature(log_alpha, entropy.clone(), state.target_entropy.clone());
             state.log_alpha.step(&Adam { max_gradient_norm: None, ..self.adam }, gradient, &mut guard);
-            metrics.push("temperature_loss", temperature_loss);
+            temperature_loss = Some(loss);
         }
         drop(phase);
 
@@ -130,6 +125,17 @@ impl<A: Actor, C: Critic> Sac<A, C> {
             polyak(&mut state.target_critic, &state.critic.parameters, &state.tau, &guard);
         }
         state.skipped.count(&guard);
+
+        let column = |values: Tensor<2>| values.flatten::<1>(0, 1);
+        let mut metrics = Metrics::default();
+        metrics.push("critic_loss", critic_loss.loss);
+        metrics.push("actor_loss", actor_loss.loss);
+        metrics.push("mean_value", critic_loss.mean_value);
+        metrics.push("entropy", column(entropy));
+        metrics.push("temperature", column(alpha));
+        if let Some(loss) = temperature_loss {
+            metrics.push("temperature_loss", column(loss));
+        }
         state.skipped.show(&mut metrics, "skipped_updates", "skipped_in_a_row");
         StepOutput { metrics, feedback: Some(Feedback { td_error: critic_loss.td_error, keys }) }
     }

@@ -55,9 +55,9 @@ fn an_update_launches_few_kernels() {
         let td3 = || Td3Config { hidden: HIDDEN.into(), ..Td3Config::default() }.init(17, 6).unwrap();
         let rnd = RndConfig { hidden: HIDDEN.into(), ..RndConfig::default() }.init(17).unwrap();
         let ail = AilConfig { hidden: HIDDEN.into(), ..AilConfig::default() }.init(17, 6).unwrap();
-        kernels_of_an_update("sac", &sac(), 165.0, &device);
-        kernels_of_an_update("td3", &td3(), 107.0, &device);
-        kernels_of_an_update("rnd+sac", &Nested { processor: rnd, direct: sac() }, 308.0, &device);
-        kernels_of_an_update("ail+td3", &Nested { processor: ail, direct: td3() }, 180.0, &device);
+        kernels_of_an_update("sac", &sac(), 78.0, &device);
+        kernels_of_an_update("td3", &td3(), 59.5, &device);
+        kernels_of_an_update("rnd+sac", &Nested { processor: rnd, direct: sac() }, 136.0, &device);
+        kernels_of_an_update("ail+td3", &Nested { processor: ail, direct: td3() }, 116.5, &device);
     });
 }

@@ -112,13 +112,20 @@ struct Measured {
     nest: Option<Nest>,
     /// Share of the device's rate of large float32 products that the update's products reach.
     of_peak: Option<f64>,
-    /// Kernels launched for an update.
-    kernels: Option<f64>,
+    /// Kernels launched for an update, and the host's waits for the device.
+    kernels: Option<Launches>,
     /// Why the updates were eager; none if they were replays.
     eager: Option<Eager>,
     /// Seconds of an update in each phase.
     phases: Option<Phases>,
     peers: Vec<Peer>,
+}
+
+/// What the device is asked for in an update.
+struct Launches {
+    kernels: f64,
+    /// None where nothing tells.
+    waits: Option<f64>,
 }
 
 /// Updates a second.
@@ -185,7 +192,7 @@ pub(crate) fn run(options: &BenchOptions) -> Result<(), CliError> {
     }
     if !options.json {
         line(format_args!(
-            "{:16} {:8} {:6} {:>6} {:>6} {:>4} {:>4} {:>8} {:>10} {:>10} {:>10} {:>10} {:>8} {:>8} {:>11} {:>11} {:>8}",
+            "{:16} {:8} {:6} {:>6} {:>6} {:>4} {:>4} {:>8} {:>10} {:>10} {:>10} {:>10} {:>8} {:>8} {:>6} {:>11} {:>11} {:>8}",
             "learner",
             "device",
             "graph",
@@ -200,6 +207,7 @@ pub(crate) fn run(options: &BenchOptions) -> Result<(), CliError> {
             "P × /s",
             "of peak",
             "kernels",
+            "waits",
             "extra time",
             "extra FLOPs",
             "peak MB"
@@ -342,8 +350,11 @@ fn measure(
     let eager = learner.learner.eager().cloned();
     // A replay launches nothing.
     let kernels = if eager.is_some() { learner.kernels(device)? } else { None };
-    let phases =
-        if options.phases { Some(learner.phases(options.seconds, kernels.map(|_| device))?) } else { None };
+    let phases = if options.phases {
+        Some(learner.phases(options.seconds, kernels.as_ref().map(|_| device))?)
+    } else {
+        None
+    };
     let flops = flops::of_update(&settings, stack, SIZES, point.batch);
     let nest = core.is_some().then(|| {
         let extra = rates.iter().zip(&core_rates).map(|(nest, core)| core / nest - 1.0).collect();
@@ -430,13 +441,14 @@ impl Bench {
         Ok(f64::from(updates) / seconds)
     }
 
-    /// Kernels launched for an update, sampling included; none on a device that launches none.
-    fn kernels(&mut self, device: &Device) -> Result<Option<f64>, CliError> {
+    /// What an update asks of the device, sampling included; none on a device that launches no kernels.
+    fn kernels(&mut self, device: &Device) -> Result<Option<Launches>, CliError> {
         let updates = COUNTED.next_multiple_of(self.updates_per_call);
         let update = || self.learner.step_many(updates).map(drop);
         let (result, kernels) = ingle::kernels::count(device, update)?;
         result?;
-        Ok(kernels.map(|kernels| kernels.total() as f64 / updates as f64))
+        let each = |count: u64| count as f64 / updates as f64;
+        Ok(kernels.map(|counted| Launches { kernels: each(counted.total()), waits: counted.waits.map(each) }))
     }
 
     /// Seconds of an update in each phase, over so many seconds of updates.
@@ -514,7 +526,8 @@ fn print(
             "learner_updates_per_s": rates.median * population as f64,
             "products_gflops": products_per_second / 1e9,
             "of_peak": of_peak,
-            "kernels_per_update": kernels,
+            "kernels_per_update": kernels.as_ref().map(|launches| launches.kernels),
+            "waits_per_update": kernels.as_ref().and_then(|launches| launches.waits),
             "peak_rss_mb": memory,
         });
         if let Some(Nest { core, extra_time, extra_flops }) = nest {
@@ -537,13 +550,14 @@ fn print(
     let share = |share: Option<f64>| or_dash(share.map(|share| format!("{:+.0} %", 100.0 * share)));
     let program = if eager.is_none() { "replay" } else { "eager" };
     line(format_args!(
-        "{learner:16} {device:8} {program:6} {batch:>6} {width:>6} {population:>4} {updates_per_call:>4} {threads:>8} {:>10.1} {:>10.1} {:>10.1} {:>10.1} {:>8} {:>8} {:>11} {:>11} {:>8}",
+        "{learner:16} {device:8} {program:6} {batch:>6} {width:>6} {population:>4} {updates_per_call:>4} {threads:>8} {:>10.1} {:>10.1} {:>10.1} {:>10.1} {:>8} {:>8} {:>6} {:>11} {:>11} {:>8}",
         rates.median,
         rates.min,
         rates.max,
         rates.median * population as f64,
         or_dash(of_peak.map(|share| format!("{:.0} %", 100.0 * share))),
-        or_dash(kernels.map(|kernels| format!("{kernels:.1}"))),
+        or_dash(kernels.as_ref().map(|launches| format!("{:.1}", launches.kernels))),
+        or_dash(kernels.as_ref().and_then(|launches| launches.waits).map(|waits| format!("{waits:.1}"))),
         share(nest.as_ref().map(|nest| nest.extra_time)),
         share(nest.as_ref().and_then(|nest| nest.extra_flops)),
         or_dash(memory.map(|memory| format!("{memory:.0}")))

@@ -1,6 +1,6 @@
-//! How many kernels an update launches on a GPU, counted on software Vulkan.
+//! How many kernels an update launches on a GPU, and that it never waits for it: counted on software Vulkan.
 
-use burn::tensor::{DType, Device};
+use burn::tensor::{DType, Device, Tensor};
 use ingle::nested::ail::AilConfig;
 use ingle::nested::rnd::RndConfig;
 use ingle::sac::SacConfig;
@@ -38,11 +38,28 @@ where
     let each = kernels.total() as f64 / UPDATES as f64;
     report(&format!("kernels of an update of {name}: {each:.1}, at most {most}"));
     if std::env::var_os("INGLE_KERNELS").is_some() {
-        for (kernel, count) in &kernels.0 {
+        for (kernel, count) in &kernels.launched {
             report(&format!("{:8.2} {kernel}", *count as f64 / UPDATES as f64));
         }
     }
-    assert!(each <= most, "{name}: {each} kernels in an update, at most {most} expected: {:#?}", kernels.0);
+    assert!(
+        each <= most,
+        "{name}: {each} kernels in an update, at most {most} expected: {:#?}",
+        kernels.launched
+    );
+    assert_eq!(kernels.waits, Some(0), "{name}: the host waited for the device");
+}
+
+#[test]
+fn a_look_at_a_tensor_is_a_wait() {
+    alone("waits are counted", |device| {
+        let tensor = Tensor::<1>::ones([64], &device);
+        let waits = |work: &dyn Fn()| ingle::kernels::count(&device, work).unwrap().1.unwrap().waits;
+        let add = || drop(tensor.clone() + 1.0);
+        assert_eq!(waits(&add), Some(0));
+        let read = || drop((tensor.clone() + 1.0).into_data());
+        assert_eq!(waits(&|| (0..3).for_each(|_| read())), Some(3));
+    });
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The guard: an update that is not finite is left out, and counted, without a look from the host.
 
-use burn::tensor::{Bool, Tensor, TensorCreationOptions};
+use burn::tensor::{Tensor, TensorCreationOptions};
 
 use crate::Metrics;
 use crate::state::{State, Visitor};
@@ -72,20 +72,16 @@ impl Guard {
         all.reduce(|sum, magnitude| sum + magnitude).expect("a guard begins with something to watch")
     }
 
-    /// The members, `[P, 1]`, that may move. Nothing compares with not-a-number: that is not below a limit.
-    fn moving(magnitude: Tensor<2>) -> Tensor<2, Bool> {
-        magnitude.lower_equal_elem(LARGEST)
-    }
-
     /// 1 for each member of which nothing may move, 0 for the others, `[P, 1]`, in the precision of what was watched.
     pub fn held(&self) -> Tensor<2> {
         let magnitude = self.magnitude();
-        magnitude.ones_like().mask_fill(Self::moving(magnitude), 0.0)
+        // Nothing compares with not-a-number: that is not below a limit.
+        magnitude.ones_like().mask_fill(magnitude.lower_equal_elem(LARGEST), 0.0)
     }
 
     /// A change `[P, N]` of the members that may move; 0, whatever it was, for those that are held.
     pub fn allow(&self, change: Tensor<2>) -> Tensor<2> {
-        change.zeros_like().mask_where(Self::moving(self.magnitude()), change)
+        change.mask_fill(self.held().greater_elem(0.0), 0.0)
     }
 
     /// The same on a host device: whether a member may move.

@@ -80,7 +80,10 @@ mod observer {
                 return;
             }
             let message = record.args().to_string();
-            if message.starts_with("Device::poll Wait") {
+            // A read maps a buffer; a wait for everything asks to be called back. (Device::poll is no sign: cubecl's own thread
+            // waits there for old work before it submits more.)
+            let is_wait = ["Buffer::map_async ", "Queue::on_submitted_work_done "];
+            if is_wait.iter().any(|call| message.starts_with(call)) {
                 self.waits.fetch_add(1, Ordering::Relaxed);
             } else if message == "Queue::submit" {
                 self.submissions.fetch_add(1, Ordering::Relaxed);

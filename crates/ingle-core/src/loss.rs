@@ -19,20 +19,20 @@ pub(crate) struct ValueLoss {
 pub(crate) fn target(
     reward: Tensor<2>,
     discount: Tensor<2>,
-    value: Tensor<3>,
+    value: &Tensor<3>,
     entropy: Option<(Tensor<2>, Tensor<2>)>,
 ) -> Tensor<2> {
     #[cfg(feature = "flex")]
     {
         let entropy = entropy.as_ref().map(|(alpha, log_prob)| (alpha, log_prob));
-        if let Some(target) = crate::host::loss::target(&reward, &discount, &value, entropy) {
+        if let Some(target) = crate::host::loss::target(&reward, &discount, value, entropy) {
             return target;
         }
     }
     // Reshaped first: that ends a kernel.
     let (reward, discount) = (reward.unsqueeze_dim::<3>(1), discount.unsqueeze_dim(1));
     let entropy = entropy.map(|(alpha, log_prob)| (alpha.unsqueeze_dim(1), log_prob.unsqueeze_dim(1)));
-    let smallest = minimum(&each_critic(&value));
+    let smallest = minimum(&each_critic(value));
     let value = match entropy {
         Some((alpha, log_prob)) => smallest - alpha * log_prob,
         None => smallest,

@@ -10,7 +10,7 @@ use crate::network::{each_critic, minimum, minimum_gradient};
 pub(super) fn target(
     reward: Tensor<2>,
     discount: Tensor<2>,
-    next_value: Tensor<3>,
+    next_value: &Tensor<3>,
     alpha: Tensor<2>,
     next_log_prob: Tensor<2>,
 ) -> Tensor<2> {
@@ -32,14 +32,14 @@ pub(crate) struct ActorLoss {
 }
 
 /// `L_π = mean_B (α · log π̃ − min_k Q_k(s, ã))`, so that `∂L_π/∂ log π̃ = α / B`, and `∂L_π/∂Q_k = −1 / B` for the smallest.
-pub(super) fn actor(alpha: Tensor<2>, log_prob: Tensor<2>, value: Tensor<3>) -> ActorLoss {
+pub(super) fn actor(alpha: Tensor<2>, log_prob: Tensor<2>, value: &Tensor<3>) -> ActorLoss {
     #[cfg(feature = "flex")]
-    if let Some(loss) = crate::host::loss::actor(&alpha, &log_prob, &value) {
+    if let Some(loss) = crate::host::loss::actor(&alpha, &log_prob, value) {
         return loss;
     }
     let batch = value.dims()[2] as f64;
     let (cost, log_prob) = (alpha.clone().unsqueeze_dim(1), log_prob.unsqueeze_dim(1));
-    let values = each_critic(&value);
+    let values = each_critic(value);
     let smallest = minimum(&values);
     let loss = cost * log_prob - smallest.clone();
     ActorLoss {

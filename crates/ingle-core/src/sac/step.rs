@@ -86,7 +86,7 @@ impl<A: Actor, C: Critic> Sac<A, C> {
         let (next_action, next_log_prob) =
             SquashedGaussian::new(next_outputs).sample_with_log_prob(noise.next);
         let next_value = self.critic.forward(&state.target_critic, next_observation, next_action);
-        let target = loss::target(reward, discount, next_value, alpha.clone(), next_log_prob);
+        let target = loss::target(reward, discount, &next_value, alpha.clone(), next_log_prob);
         drop(phase);
 
         // 2. The critics.
@@ -101,7 +101,7 @@ impl<A: Actor, C: Critic> Sac<A, C> {
         let phase = Phase::Actor.enter();
         let (action, log_prob, action_tape) = SquashedGaussian::new(outputs).record(noise.current);
         let (value, critic_tape) = self.critic.record(&state.critic.parameters, observation, action);
-        let actor_loss = loss::actor(alpha.clone(), log_prob.clone(), value);
+        let actor_loss = loss::actor(alpha.clone(), log_prob.clone(), &value);
         let action = self.critic.action_gradient(critic_tape, actor_loss.value);
         let outputs = action_tape.gradient(action, actor_loss.log_prob);
         guard.watch(&actor_loss.loss);

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use crate::loss::{self, ValueLoss};
 
 /// `y = R + discount · min_k Q̄_k(s′, a′)`, `[P, B]`.
-pub(super) fn target(reward: Tensor<2>, discount: Tensor<2>, next_value: Tensor<3>) -> Tensor<2> {
+pub(super) fn target(reward: Tensor<2>, discount: Tensor<2>, next_value: &Tensor<3>) -> Tensor<2> {
     loss::target(reward, discount, next_value, None)
 }
 

@@ -80,7 +80,7 @@ impl<A: Actor, C: Critic> Td3<A, C> {
         let next_action =
             policy::smooth(next_action, noise.next, state.target_noise.clone(), state.noise_clip.clone());
         let next_value = self.critic.forward(&state.target_critic, next_observation, next_action);
-        let target = loss::target(reward, discount, next_value);
+        let target = loss::target(reward, discount, &next_value);
         drop(phase);
 
         // 2. The critics.

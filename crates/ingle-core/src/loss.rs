@@ -58,7 +58,8 @@ pub(crate) fn squared_error(
         Some(weight) => (error * weight.clone()).mul_scalar(scale),
         None => error.mul_scalar(scale),
     };
-    // The rows' sums over the critics, then one sum over the rows for each number.
+    // The rows' sums over the critics, then one sum over the rows for each number. The gradient is computed anew from all
+    // values: putting the critics' own together would end the kernel.
     let values = each_critic(&value);
     let errors = values.iter().map(|value| value.clone() - target.clone()).collect::<Vec<_>>();
     let sum = |terms: Vec<Tensor<3>>| terms.into_iter().reduce(|sum, term| sum + term).expect("a critic");

@@ -114,8 +114,6 @@ pub fn open(name: &str) -> Result<Device, DeviceError> {
     if !built_in {
         return Err(DeviceError::NotBuiltIn { name: name.to_owned(), feature });
     }
-    #[cfg(any(feature = "wgpu", feature = "cuda"))]
-    fusion::configure();
     // Only that backend is asked: finding out about the others would load their drivers.
     let mut peers = of_kind(wanted);
     match peers.iter().position(|device| device.name == wanted) {
@@ -127,6 +125,8 @@ pub fn open(name: &str) -> Result<Device, DeviceError> {
 /// How burn looks for operations that make one kernel.
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 mod fusion {
+    use std::sync::Once;
+
     use burn::BurnConfig;
     use cubecl_runtime::config::RuntimeConfig;
 
@@ -137,13 +137,16 @@ mod fusion {
     /// Sets that up before burn reads its configuration, unless there is one: a `burn.toml` in the working directory or above,
     /// or what a program set.
     pub(super) fn configure() {
-        let own = BurnConfig::from_current_dir();
-        if toml::to_string(&own).ok() != toml::to_string(&BurnConfig::default()).ok() {
-            return;
-        }
-        if let Ok(config) = toml::from_str::<BurnConfig>(ONE_AT_A_TIME) {
-            BurnConfig::try_set(config.override_from_env());
-        }
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            let own = BurnConfig::from_current_dir();
+            if toml::to_string(&own).ok() != toml::to_string(&BurnConfig::default()).ok() {
+                return;
+            }
+            if let Ok(config) = toml::from_str::<BurnConfig>(ONE_AT_A_TIME) {
+                BurnConfig::try_set(config.override_from_env());
+            }
+        });
     }
 }
 
@@ -193,6 +196,8 @@ fn enumerate(
     name: fn(usize) -> DeviceName,
     through: &'static str,
 ) -> impl Iterator<Item = AvailableDevice> {
+    // Whoever gets a GPU gets it from here.
+    fusion::configure();
     let mut devices = Device::enumerate(kind).into_vec();
     let software = |device: &Device| format!("{device:?}").contains("Cpu");
     devices.sort_by_key(software);

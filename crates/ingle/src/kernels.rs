@@ -26,7 +26,8 @@ impl Kernels {
 /// there meanwhile. None for a device that launches no kernels: a CPU.
 ///
 /// A replayed graph launches nothing: its kernels were counted when it was captured. Waits for the device before and
-/// after, so that the work is all there; these waits are not counted.
+/// after, so that the work is all there; these waits are not counted. To hear of waits, it becomes the logger of the `log`
+/// crate at the first call, if the program has none.
 ///
 /// # Errors
 /// If the device failed.

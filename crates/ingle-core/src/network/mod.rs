@@ -108,7 +108,7 @@ pub fn minimum(values: &[Tensor<3>]) -> Tensor<3> {
     })
 }
 
-/// The gradient of [`minimum`] with respect to the values `[P, K, B]`, given each critic's and the minimum: 1 for the smallest of a row, in
+/// The gradient of [`minimum`] with respect to the values `[P, K, B]`, given [`each_critic`]'s and the minimum: 1 for the smallest of a row, in
 /// equal shares where several are (as `PyTorch`'s `amin` has it).
 pub fn minimum_gradient(value: &Tensor<3>, values: &[Tensor<3>], minimum: Tensor<3>) -> Tensor<3> {
     let count = values.iter().fold(minimum.zeros_like(), |count, value| {

@@ -22,8 +22,10 @@ pub struct SquashedGaussian {
 /// What a recorded action keeps for its pull-back.
 #[derive(Debug, Clone)]
 pub struct ActionTape {
+    /// For the pass on slices.
     #[cfg(feature = "flex")]
     outputs: Tensor<3>,
+    /// The half of them that it takes elsewhere, where a GPU would copy it once more.
     raw_log_std: Tensor<3>,
     action: Tensor<3>,
     /// `σ·ε`.
